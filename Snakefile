@@ -1,0 +1,96 @@
+# One rule a notebook: the only place that says which chapter needs what.
+# Settings: profile, run, and parameters that hold for every chapter that declares them (release, text_model).
+import filecmp
+import shutil
+
+from ecgrepro import runs
+from ecgrepro.dependencies import modules_behind
+from ecgrepro.files import atomic_path
+from ecgrepro.parameters import prepare_run
+
+NEEDS = {
+    "01_data": [],
+    "02_structured_reports": ["release", "packed"],
+    "04_text_embeddings": ["release", "packed", "reports"],
+    "05_encoders": ["release", "packed"],
+    "06_alignment": ["release", "packed", "ecg_ids", "z_text", "text_ids"],
+    "07_representation": ["release", "packed", "reports", "statement_vectors", "alignment_model", "z_ecg"],
+    "08_cohorts": ["release", "packed"],
+    "09_risk": ["release", "follow_up", "cohorts", "cohort_packed", "alignment_model"],
+    "10_evaluation": ["release", "follow_up", "cohorts", "cohort_packed", "risk_scores", "risk_model"],
+    "12_published_and_ours": ["release", "alignment_metrics", "probes", "evaluation"],
+    "99_status": ["release", "encoders", "probes", "evaluation", "published"],
+}
+
+RUN = prepare_run(
+    config.get("profile", "demo"),
+    {name: str(config.get(name, "")) for name in ("release", "text_model")},
+    runs.CHAPTERS,
+    config.get("run", ""),
+)
+FOLDER = f"runs/{RUN}"
+PAGES = glob_wildcards("book/{page}.md").page
+EXECUTED = [f"{FOLDER}/executed/{chapter}.ipynb" for chapter in NEEDS]
+
+# Switching to another run must render again: this file changes only then.
+rendered_run = Path("_build/run.txt")
+if not rendered_run.is_file() or rendered_run.read_text() != RUN:
+    with atomic_path(rendered_run.absolute()) as temporary:
+        temporary.write_text(RUN)
+
+
+def made_by(chapter):
+    return [f"{FOLDER}/{artefact.path}" for artefact in runs.artefacts_of(chapter)]
+
+
+def needed_by(chapter):
+    return [f"{FOLDER}/{runs.ARTEFACTS[name].path}" for name in NEEDS[chapter]]
+
+
+rule book:
+    input:
+        executed=EXECUTED,
+        pages=[f"book/{page}.md" for page in PAGES],
+        settings=["_config.yml", "_toc.yml", "book/references.bib", "_build/run.txt"],
+    output:
+        "_build/html/index.html",
+    run:
+        for path in input.executed:
+            copy = Path("book/executed") / Path(path).name
+            copy.parent.mkdir(exist_ok=True)
+            if not copy.is_file() or not filecmp.cmp(path, copy, shallow=False):
+                shutil.copyfile(path, copy)
+        shell("jupyter-book build . -W --keep-going --quiet")
+        shell("touch {output}")
+
+
+for chapter in NEEDS:
+
+    rule:
+        name:
+            chapter
+        input:
+            notebook=f"notebooks/{chapter}.ipynb",
+            parameters=f"{FOLDER}/parameters/{chapter}.yaml",
+            modules=modules_behind(chapter),
+            artefacts=needed_by(chapter),
+        output:
+            executed=f"{FOLDER}/executed/{chapter}.ipynb",
+            artefacts=made_by(chapter),
+        params:
+            chapter=chapter,
+        shell:
+            "papermill {input.notebook} {output.executed} --kernel python3 -f {input.parameters}"
+            " --no-progress-bar --log-level WARNING"
+
+
+rule needs:
+    """All that one chapter stands on, so that it can be rerun alone: --config chapter=06_alignment."""
+    input:
+        needed_by(config["chapter"]) if config.get("chapter") in NEEDS else [],
+
+
+rule chapter:
+    """One chapter and all that it stands on: --config chapter=06_alignment."""
+    input:
+        f"{FOLDER}/executed/{config.get('chapter')}.ipynb" if config.get("chapter") in NEEDS else [],

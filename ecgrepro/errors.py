@@ -1,0 +1,13 @@
+"""The one error a reader should see: a sentence that says what is wrong, where, and what to do."""
+
+
+class InputError(ValueError):
+    """Something that was given (a file, a row, a parameter) cannot be used.
+
+    In a notebook the traceback is replaced by the sentence itself, because the reader can act on the
+    sentence and not on the frames.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Show one line in IPython (its documented hook for custom tracebacks)."""
+        return [f"{type(self).__name__}: {self}"]

@@ -1,0 +1,134 @@
+"""Parameters of chapters: what a notebook declares, what a profile sets, what a run uses.
+
+The parameters cell of `notebooks/<chapter>.py` holds the defaults (the demo). `profiles/<name>.yaml` changes
+some of them, by chapter. What a run really uses is written to `runs/<run>/parameters/<chapter>.yaml`, the
+file papermill is given.
+"""
+
+import ast
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ecgrepro import ROOT
+from ecgrepro.errors import InputError
+from ecgrepro.files import atomic_path
+
+_PARAMETERS_CELL = re.compile(r'^# %% tags=\["parameters"\]\n(.*?)(?=^# %%|\Z)', re.M | re.S)
+
+
+def declared_parameters(chapter: str) -> dict[str, Any]:
+    """Names and default values in the parameters cell of a chapter, read without running it."""
+    path = ROOT / "notebooks" / f"{chapter}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in (ROOT / "notebooks").glob("*.py"))
+        raise InputError(f"There is no chapter {chapter!r}: the chapters are {', '.join(known)}.")
+    cell = _PARAMETERS_CELL.search(path.read_text())
+    if cell is None:
+        raise InputError(f"notebooks/{chapter}.py has no cell tagged `parameters`: add one.")
+    defaults = {}
+    for statement in ast.parse(cell.group(1)).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            defaults[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return defaults
+
+
+def check_names(chapter: str, declared: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
+    """Refuse a parameter that papermill injected but the chapter does not have.
+
+    Papermill itself only prints a warning, so that `-p epoch 5` would quietly run with the default
+    number of epochs. The injected cell starts with "# Parameters" and is in IPython's history.
+    """
+    for source in namespace.get("In", []):
+        if source.startswith("# Parameters\n"):
+            for statement in ast.parse(source).body:
+                if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                    _require_known(statement.targets[0].id, declared, f"chapter {chapter}")
+
+
+def profile_parameters(profile: str) -> dict[str, dict[str, Any]]:
+    """Parameters by chapter from `profiles/<profile>.yaml`, every name checked against its notebook."""
+    path = ROOT / "profiles" / f"{profile}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in (ROOT / "profiles").glob("*.yaml"))
+        raise InputError(f"There is no profile {profile!r}: the profiles are {', '.join(known)}.")
+    content = yaml.safe_load(path.read_text()) or {}
+    for chapter, values in content.items():
+        declared = declared_parameters(chapter)
+        for name in values:
+            _require_known(name, declared, f"chapter {chapter}, profiles/{path.name}")
+    return content
+
+
+def effective_parameters(chapter: str, run: str) -> dict[str, Any]:
+    """Parameters that chapter uses in run: as recorded when the run was made, else as its profile says."""
+    recorded = ROOT / "runs" / run / "parameters" / f"{chapter}.yaml"
+    if recorded.is_file():
+        return {**declared_parameters(chapter), **yaml.safe_load(recorded.read_text())}
+    return _compose(chapter, run, run, {})
+
+
+def prepare_run(
+    profile: str, overrides: Mapping[str, Any], chapters: tuple[str, ...], run: str = ""
+) -> str:
+    """Write the parameters of every chapter of a run, leaving unchanged files untouched.
+
+    Parameters
+    ----------
+    profile
+        Name of a file in `profiles/`.
+    overrides
+        Parameter name to value, for every chapter that declares the name; empty strings are ignored.
+    chapters
+        The chapters that exist.
+    run
+        Name of the run folder; empty: the profile's name, followed by what the overrides change.
+
+    Returns
+    -------
+    str
+        The run's name.
+    """
+    overrides = {name: value for name, value in overrides.items() if value != ""}
+    recorded = ROOT / "runs" / run / "parameters"
+    if run and not overrides and recorded.is_dir() and run != profile:
+        return run
+    parts = [profile, *(Path(str(value)).name for value in overrides.values())]
+    run = run or re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
+    known = {name for chapter in chapters for name in declared_parameters(chapter)}
+    for name in overrides:
+        _require_known(name, dict.fromkeys(known), "any chapter")
+    for chapter in chapters:
+        text = yaml.safe_dump(_compose(chapter, run, profile, overrides), sort_keys=True)
+        path = ROOT / "runs" / run / "parameters" / f"{chapter}.yaml"
+        if not path.is_file() or path.read_text() != text:
+            with atomic_path(path) as temporary:
+                temporary.write_text(text)
+    return run
+
+
+def slug(chapter: str, changed: Mapping[str, Any]) -> str:
+    """A folder name for a trial that can be read, and that differs whenever the parameters do."""
+    text = json.dumps(changed, sort_keys=True, default=str)
+    words = re.sub(
+        r"[^A-Za-z0-9=.]+", "-", ",".join(f"{k}={v}" for k, v in sorted(changed.items()))
+    )
+    return f"{chapter}-{words[:60].strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _compose(chapter: str, run: str, profile: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    values = declared_parameters(chapter)
+    changes = {**profile_parameters(profile).get(chapter, {}), **overrides, "run": run}
+    return values | {name: value for name, value in changes.items() if name in values}
+
+
+def _require_known(name: str, declared: Mapping[str, Any], where: str) -> None:
+    if name not in declared:
+        near = difflib.get_close_matches(name, declared, n=3, cutoff=0.5) or sorted(declared)
+        raise InputError(f"{where} has no parameter {name!r}: did you mean {' or '.join(near)}?")

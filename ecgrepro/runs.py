@@ -1,0 +1,278 @@
+"""The run folder: every file name in it, who makes it, and how a chapter reads and writes there.
+
+A run is `runs/<name>/`. Chapters pass files to one another through it and in no other way. A chapter that
+is rerun by hand with other parameters writes to a trial folder inside the run, so that an experiment never
+overwrites what the book shows.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ecgrepro import ROOT
+from ecgrepro.errors import InputError
+from ecgrepro.files import read_json, write_json
+from ecgrepro.parameters import check_names, declared_parameters, effective_parameters, slug
+from ecgrepro.provenance import describe_environment, hash_paths
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One file (or folder) of a run: its name for chapters, its path in the run, its maker, its content."""
+
+    name: str
+    path: str
+    chapter: str
+    content: str
+
+
+_DATA, _REPORTS, _TEXT = "01_data", "02_structured_reports", "04_text_embeddings"
+_ENCODERS, _ALIGNMENT, _KNOWS = "05_encoders", "06_alignment", "07_representation"
+_COHORTS, _RISK, _EVALUATION = "08_cohorts", "09_risk", "10_evaluation"
+_STUDY, _STATUS = "12_published_and_ours", "99_status"
+
+CHAPTERS = (
+    *(_DATA, _REPORTS, _TEXT, _ENCODERS, _ALIGNMENT, _KNOWS),
+    *(_COHORTS, _RISK, _EVALUATION, _STUDY, _STATUS),
+)
+"""Chapters in the order in which they can be run one after the other."""
+
+ARTEFACTS = {
+    artefact.name: artefact
+    for artefact in (
+        Artefact(
+            "release",
+            "release.json",
+            _DATA,
+            "the release that was read: folder, simulated or not, counts",
+        ),
+        Artefact(
+            "packed",
+            "packed/packed.json",
+            _DATA,
+            "all signals as one int16 memory map, (N, 12, samples), 1000 adu/mV",
+        ),
+        Artefact("reports", "reports.csv", _REPORTS, "structured report of each record, by ecg_id"),
+        Artefact(
+            "statement_vectors",
+            "text/statement_vectors.npy",
+            _TEXT,
+            "one vector a statement, (71, 768)",
+        ),
+        Artefact(
+            "z_text", "text/z_text.npy", _TEXT, "report vectors, (N, 768), rows as in `ecg_ids`"
+        ),
+        Artefact(
+            "text_ids",
+            "text/text_ids.npy",
+            _TEXT,
+            "records with the same number have the same report",
+        ),
+        Artefact("ecg_ids", "text/ecg_ids.npy", _TEXT, "ecg_id of each row of every (N, …) array"),
+        Artefact(
+            "text_model",
+            "text/text_model.json",
+            _TEXT,
+            "language model, revision, policy for confidence 0",
+        ),
+        Artefact("encoders", "encoders.csv", _ENCODERS, "parameters and speed of the encoders"),
+        Artefact(
+            "alignment_history",
+            "alignment/history.csv",
+            _ALIGNMENT,
+            "losses and monitors by epoch, for each alignment loss",
+        ),
+        Artefact(
+            "alignment_metrics",
+            "alignment/metrics.json",
+            _ALIGNMENT,
+            "chosen loss, retrieval, collapse monitors",
+        ),
+        Artefact(
+            "alignment_model",
+            "alignment/model.safetensors",
+            _ALIGNMENT,
+            "weights of the chosen encoder, decoder and heads",
+        ),
+        Artefact("z_ecg", "alignment/z_ecg.npy", _ALIGNMENT, "ECG embeddings, (N, 512)"),
+        Artefact("e_ecg", "alignment/e_ecg.npy", _ALIGNMENT, "ECGs in the shared space, (N, 512)"),
+        Artefact(
+            "e_text", "alignment/e_text.npy", _ALIGNMENT, "reports in the shared space, (N, 512)"
+        ),
+        Artefact(
+            "probes", "probes.csv", _KNOWS, "linear probes of the embeddings beside their controls"
+        ),
+        Artefact(
+            "cohorts",
+            "cohorts/cohorts.json",
+            _COHORTS,
+            "cohorts: n, events, where the ECGs and follow-up came from",
+        ),
+        Artefact(
+            "cohort_packed",
+            "cohorts/packed/packed.json",
+            _COHORTS,
+            "signals of the cohort patients, packed",
+        ),
+        Artefact(
+            "follow_up",
+            "cohorts/follow_up.csv",
+            _COHORTS,
+            "patient_id, ecg_id, time, event, age, sex, split, by cohort",
+        ),
+        Artefact(
+            "risk_history",
+            "risk/history.csv",
+            _RISK,
+            "total, L_recon and L_risk by epoch, for each arm",
+        ),
+        Artefact(
+            "risk_scores",
+            "risk/risk_scores.csv",
+            _RISK,
+            "log risk of each patient, by arm; higher is earlier",
+        ),
+        Artefact(
+            "risk_model", "risk/model.safetensors", _RISK, "weights of the fine-tuned risk model"
+        ),
+        Artefact(
+            "evaluation",
+            "evaluation.csv",
+            _EVALUATION,
+            "C-index of every arm: n, events, 95 % interval",
+        ),
+        Artefact("published", "published_and_ours.csv", _STUDY, "published figures beside ours"),
+    )
+}
+
+
+@dataclass
+class Run:
+    """A chapter's view of a run folder: where it reads, where it writes, what it has to record."""
+
+    name: str
+    chapter: str
+    folder: Path
+    output: Path
+    parameters: dict[str, Any]
+    started: float = field(default_factory=time.perf_counter)
+    inputs: dict[str, Path] = field(default_factory=dict)
+    outputs: dict[str, Path] = field(default_factory=dict)
+
+    def read(self, name: str) -> Path:
+        """Path of an artefact that must exist; the error names the command that makes it."""
+        artefact = _artefact(name)
+        base = self.output if artefact.chapter == self.chapter else self.folder
+        path = base / artefact.path
+        if not path.exists():
+            raise InputError(
+                f"{_shown(path)} is missing: `make needs CHAPTER={self.chapter} RUN={self.name}` "
+                f"makes all that this chapter stands on (here, chapter {artefact.chapter})."
+            )
+        if artefact.chapter != self.chapter:
+            self.inputs[name] = path
+        return path
+
+    def write(self, name: str) -> Path:
+        """Path of an artefact of this chapter, its folder made; write it through `files.atomic_path`."""
+        artefact = _artefact(name)
+        if artefact.chapter != self.chapter:
+            raise InputError(
+                f"Chapter {self.chapter} may not write {artefact.path}: chapter {artefact.chapter} owns it."
+            )
+        path = self.output / artefact.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.outputs[name] = path
+        return path
+
+    def scratch(self, name: str) -> Path:
+        """Folder for files that nobody reads after the chapter: checkpoints, simulated releases."""
+        path = self.output / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def source(self) -> str:
+        """The words every figure and page must carry about where the ECGs came from."""
+        return str(read_json(self.read("release"))["source"])
+
+    def finish(self) -> dict[str, Any]:
+        """Record from which code, data and parameters this chapter's artefacts came.
+
+        Returns
+        -------
+        dict
+            What was written to `provenance/<chapter>.json`: chapter, parameters, environment (commit,
+            versions, device), wall time in seconds, and the SHA-256 of every input and output.
+        """
+        missing = [str(_shown(path)) for path in self.outputs.values() if not path.exists()]
+        if missing:
+            raise InputError(
+                f"Chapter {self.chapter} never wrote {', '.join(missing)}: rerun it whole."
+            )
+        record = {
+            "chapter": self.chapter,
+            "run": self.name,
+            "parameters": self.parameters,
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "environment": describe_environment(),
+            "inputs": hash_paths(self.inputs, self.folder),
+            "outputs": hash_paths(self.outputs, self.output),
+        }
+        write_json(self.output / "provenance" / f"{self.chapter}.json", record)
+        return record
+
+
+def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
+    """Open the run folder for a chapter: refuse mistyped parameters, choose where results go.
+
+    Parameters
+    ----------
+    chapter
+        Name of the notebook without its ending, for example "06_alignment".
+    namespace
+        `globals()` of the notebook, after its parameters cell.
+
+    Returns
+    -------
+    Run
+        Writes go to `runs/<run>/` when all parameters are those of the run, else to
+        `runs/<run>/trials/<chapter>-<what differs>/`.
+
+    Raises
+    ------
+    InputError
+        A parameter name that the chapter does not have, or a run that was never made.
+    """
+    declared = declared_parameters(chapter)
+    check_names(chapter, declared, namespace)
+    given = {name: namespace[name] for name in declared}
+    name = str(given["run"])
+    folder = ROOT / "runs" / name
+    expected = effective_parameters(chapter, name)
+    changed = {key: value for key, value in given.items() if value != expected[key]}
+    output = folder
+    if changed:
+        output = folder / "trials" / slug(chapter, changed)
+        print(f"Other parameters than run {name!r} ({changed}): results go to {_shown(output)}.")
+    return Run(name, chapter, folder, output, given)
+
+
+def artefacts_of(chapter: str) -> list[Artefact]:
+    """The artefacts a chapter makes, in the order of the table."""
+    return [artefact for artefact in ARTEFACTS.values() if artefact.chapter == chapter]
+
+
+def _artefact(name: str) -> Artefact:
+    if name not in ARTEFACTS:
+        raise InputError(
+            f"{name!r} is no artefact: runs.ARTEFACTS lists them ({', '.join(ARTEFACTS)})."
+        )
+    return ARTEFACTS[name]
+
+
+def _shown(path: Path) -> Path:
+    """A path as a reader at the top of the repository would type it."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

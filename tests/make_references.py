@@ -1,0 +1,43 @@
+"""Rewrite `tests/reference/`: the chapters at the smoke profile, as nbval compares them.
+
+Run by `make references`, after a change that is meant to change what a chapter prints.
+"""
+
+import subprocess
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from ecgrepro import ROOT
+from ecgrepro.runs import CHAPTERS
+
+REFERENCES = ROOT / "tests" / "reference"
+
+
+def strip(notebook: NotebookNode) -> NotebookNode:
+    """Keep what nbval compares; drop pictures (it does not look at them) and times of papermill."""
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"c{number:03d}"
+        cell.metadata = {"tags": cell.metadata.get("tags", [])}
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("image/png", None)
+            output.metadata = {}
+    return notebook
+
+
+def main() -> None:
+    """Run every chapter at the smoke profile and store it stripped."""
+    command = ["snakemake", "--cores", "2", "--quiet", "host", "progress", "--config", "profile=smoke", "--"]
+    targets = [f"runs/smoke/executed/{chapter}.ipynb" for chapter in CHAPTERS]
+    subprocess.run([*command, *targets], cwd=ROOT, check=True)
+    REFERENCES.mkdir(exist_ok=True)
+    for target in map(Path, targets):
+        notebook = strip(nbformat.read(ROOT / target, as_version=4))
+        nbformat.write(notebook, REFERENCES / target.name)
+        print(f"tests/reference/{target.name}: {len(notebook.cells)} cells")
+
+
+if __name__ == "__main__":
+    main()
