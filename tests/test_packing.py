@@ -1,0 +1,442 @@
+"""Tests of ecgrepro.packing, ecgrepro.packing_state and ecgrepro.wfdb_files."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import wfdb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecgrepro import ROOT, packing, signals
+from ecgrepro.errors import InputError
+from ecgrepro.packing import open_packed, pack
+from ecgrepro.ptbxl import open_release
+from ecgrepro.wfdb_files import RecordError, parse_header, read_record
+from tests.wfdb_fixture import (
+    HEADER_LEADS,
+    random_adu,
+    row,
+    write_record,
+    write_small_release,
+    write_tables,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_small_release(tmp_path / "release")
+
+
+@pytest.fixture
+def base(folder):
+    """Path of record 3 without extension."""
+    return folder / "records100" / "00000" / "00003_lr"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def reason_of(packed, ecg_id):
+    return packed.skipped.set_index("ecg_id").loc[ecg_id, "reason"]
+
+
+@pytest.mark.parametrize("rate", [100, 500])
+def test_pack_equals_wfdb(tmp_path, rate):
+    folder = write_small_release(tmp_path / "release", n=4, rate=rate)
+    release = open_release(folder, rate)
+    packed = pack(release, tmp_path / "packed", progress=False)
+    assert packed.ecg_ids.tolist() == [1, 2, 3, 4]
+    assert packed.signals.shape == (4, 12, 10 * rate)
+    assert packed.signals.dtype == np.int16
+    assert not packed.signals.flags.writeable
+    assert packed.rate == rate
+    assert packed.skipped.empty
+    for position, name in enumerate(release.index[release.path_column]):
+        expected, fields = wfdb.rdsamp(str(folder / name))
+        found = signals.to_millivolts(packed.signals[position])
+        np.testing.assert_allclose(found, expected.T, atol=1e-6)
+        assert fields["fs"] == rate
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a 2 100 1000\na.dat 16 1000.0(0)/mV 16 0 -165 60182 0 I\na.dat 16 200 16 7 0 -3 0 lead II\n",
+        "# note\na 1 500/500(0) 5000 09:17:34 09/11/1984\na.dat 16+24 2000(-5)/uV 12 0 1 2 0 V1\n",
+        "a 1 250.5 10\n\na.dat 16x1 1e3/mV 16 0 1 2 0\n# tail\n",
+        "a 1 250 10\na.dat 16\n",
+    ],
+)
+def test_header_agrees_with_wfdb(tmp_path, text):
+    (tmp_path / "a.hea").write_text(text)
+    theirs, ours = wfdb.rdheader(str(tmp_path / "a")), parse_header(text)
+    assert (ours.name, ours.rate, ours.n_samples) == ("a", theirs.fs, theirs.sig_len)
+    assert [lead.file for lead in ours.leads] == theirs.file_name
+    assert [lead.format for lead in ours.leads] == [int(f) for f in theirs.fmt]
+    assert [lead.gain for lead in ours.leads] == theirs.adc_gain
+    assert [lead.baseline for lead in ours.leads] == theirs.baseline
+    assert [lead.units for lead in ours.leads] == theirs.units
+    assert [lead.offset for lead in ours.leads] == [o or 0 for o in theirs.byte_offset]
+    checksums = [None if c is None else c % 65536 for c in theirs.checksum]
+    assert [lead.checksum for lead in ours.leads] == checksums
+    assert [lead.name for lead in ours.leads] == [name or "" for name in theirs.sig_name]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("a1 \n./-+()x:#%eE\t²"), max_size=60) | st.text(max_size=40))
+def test_any_text_is_a_header_or_a_reason(text):
+    with contextlib.suppress(RecordError):
+        assert parse_header(text).name
+
+
+def damage_header(base, old, new, count=-1):
+    header = base.with_suffix(".hea")
+    assert old in header.read_text()
+    header.write_text(header.read_text().replace(old, new, count))
+
+
+def truncate(base):
+    content = base.with_suffix(".dat").read_bytes()
+    base.with_suffix(".dat").write_bytes(content[:12_001])
+
+
+def flip_bit(base):
+    content = bytearray(base.with_suffix(".dat").read_bytes())
+    content[2 * 12 * 500 + 2 * 7] ^= 4  # sample 500 of the eighth lead, V2
+    base.with_suffix(".dat").write_bytes(content)
+
+
+def link_outside(base):
+    secret = base.parents[3] / "secret.dat"
+    shutil.move(base.with_suffix(".dat"), secret)
+    base.with_suffix(".dat").symlink_to(secret)
+
+
+DAMAGES = {
+    "no .dat file": lambda base: base.with_suffix(".dat").unlink(),
+    "no .hea file": lambda base: base.with_suffix(".hea").unlink(),
+    "truncated: 12001 of 24000 bytes": truncate,
+    "too long": lambda base: base.with_suffix(".dat").write_bytes(b"\0" * 24_002),
+    "checksum mismatch in lead V2": flip_bit,
+    "the rate is 500 Hz, not 100": lambda base: write_record(base, random_adu(3), rate=500),
+    "900 samples, not 1000": lambda base: write_record(base, random_adu(3, 12, 900)),
+    "lead V6 is missing": lambda base: write_record(base, random_adu(3, 11), HEADER_LEADS[:11]),
+    "named more than once": lambda base: write_record(
+        base, random_adu(3, 13), (*HEADER_LEADS, "V6")
+    ),
+    "format 212 is not 16": lambda base: damage_header(base, " 16 1000", " 212 1000"),
+    "outside its own folder": lambda base: damage_header(base, "00003_lr.dat", "../00004_lr.dat"),
+    "several files": lambda base: damage_header(
+        base, "00003_lr.dat 16 1000.0(0)/mV 16 0 ", "other.dat 16 1000.0(0)/mV 16 0 ", 1
+    ),
+    "not in WFDB format": lambda base: base.with_suffix(".hea").write_bytes(b"\xff\x00 rubbish"),
+    "describes no lead": lambda base: base.with_suffix(".hea").write_text("00003_lr 0 100 1000\n"),
+    "names 12 leads but describes 1": lambda base: base.with_suffix(".hea").write_text(
+        "00003_lr 12 100 1000\n00003_lr.dat 16 1000 16 0 0 0 0 I\n"
+    ),
+    "not a voltage": lambda base: damage_header(base, "/mV", "/mmHg"),
+    "beyond the 32.767 mV": lambda base: damage_header(base, "1000.0(0)", "10.0(0)"),
+    "symbolic link out of the release": link_outside,
+    "cannot be read": lambda base: (
+        base.with_suffix(".dat").unlink(),
+        base.with_suffix(".dat").mkdir(),
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", DAMAGES)
+def test_damaged_record_is_a_recorded_skip(tmp_path, folder, base, reason):
+    DAMAGES[reason](base)
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    assert packed.ecg_ids.tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert packed.skipped["ecg_id"].tolist() == [3]
+    assert packed.skipped["file"].tolist() == ["records100/00000/00003_lr"]
+    assert reason in reason_of(packed, 3)
+    np.testing.assert_array_equal(packed.signals[packed.rows([4])[0]], random_adu(4))
+    with pytest.raises(InputError, match=r"ecg_id 3 is not packed .*\("):
+        packed.rows([4, 3])
+
+
+def test_other_lead_order_is_set_right_by_name(tmp_path, folder, base):
+    """S-36."""
+    order = [5, 3, 0, 1, 11, 10, 9, 8, 7, 6, 4, 2]
+    adu = random_adu(3)
+    write_record(base, adu[order], [HEADER_LEADS[i].lower() for i in order])
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    np.testing.assert_array_equal(packed.signals[2], adu)
+
+
+def test_other_gain_baseline_and_unit_are_converted(tmp_path, folder, base):
+    adu = random_adu(3)
+    adu[4, 10] = signals.INVALID
+    write_record(base, adu, gain="500.0(100)/mV")
+    write_record(base.with_name("00004_lr"), random_adu(4), gain="1.0(0)/uV")
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    theirs, _ = wfdb.rdsamp(str(base))
+    np.testing.assert_allclose(signals.to_millivolts(packed.signals[2]), theirs.T, atol=5e-4)
+    assert packed.signals[2, 4, 10] == signals.INVALID
+    np.testing.assert_array_equal(packed.signals[3], random_adu(4))
+
+
+def test_unrecorded_samples_and_flat_leads_are_kept_and_counted(tmp_path, folder, base):
+    adu = random_adu(3)
+    adu[2, 40:50] = signals.INVALID
+    adu[7] = 5
+    write_record(base, adu)
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    np.testing.assert_array_equal(packed.signals[2], adu)
+    assert packed.flat == (3,)
+    assert packed.incomplete == (3,)
+    assert "1 with a flat lead; 1 with unrecorded samples" in packed.summary()
+    millivolts = signals.to_millivolts(packed.signals[2])
+    assert np.isnan(millivolts[2, 40:50]).all()
+    theirs, _ = wfdb.rdsamp(str(base))
+    np.testing.assert_allclose(millivolts, theirs.T, atol=1e-6)  # wfdb says NaN there as well
+    assert not signals.prepare(packed.signals[2:3])[0][0, 7].any()
+
+
+def test_partial_download_is_counted_and_packed(tmp_path, folder):
+    for ecg_id in range(4, 11):
+        for suffix in (".hea", ".dat"):
+            (folder / f"records100/00000/{ecg_id:05d}_lr{suffix}").unlink()
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    assert packed.ecg_ids.tolist() == [1, 2, 3]
+    assert packed.summary() == "3 of 10 records packed; 7 of 10 records have no file"
+    assert set(packed.skipped["reason"]) == {"no file"}
+
+
+def test_nothing_to_pack_is_one_sentence(tmp_path, folder):
+    with pytest.raises(InputError, match=r"none of the 10 records .* at 500 Hz"):
+        pack(open_release(folder, 500), tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
+    for path in folder.rglob("*.dat"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="ecg_id 1: the signal file is truncated"):
+        pack(open_release(folder), tmp_path / "packed", progress=False)
+    with pytest.raises(InputError, match="run pack first"):
+        open_packed(tmp_path / "packed")
+
+
+def test_path_that_leaves_a_hand_made_release_is_skipped(tmp_path, folder):
+    release = open_release(folder)
+    index = release.index.copy()
+    index.loc[2, "filename_lr"] = "../elsewhere/00002_lr"
+    index.loc[3, "filename_lr"] = "/etc/passwd"
+    packed = pack(dataclasses.replace(release, index=index), tmp_path / "packed", progress=False)
+    assert packed.skipped["ecg_id"].tolist() == [2, 3]
+    assert packed.skipped["reason"].str.contains("leaves the folder").all()
+
+
+def test_finished_pack_is_not_read_again(tmp_path, folder, monkeypatch):
+    release = open_release(folder)
+    pack(release, tmp_path / "packed", progress=False)
+    before = contents(tmp_path / "packed")
+
+    def refuse(*_):
+        raise AssertionError("a record was read again")
+
+    monkeypatch.setattr(packing, "read_record", refuse)
+    assert len(pack(release, tmp_path / "packed").ecg_ids) == 10
+    (
+        tmp_path / "packed" / "packed.json"
+    ).unlink()  # as a workflow engine does before it reruns a rule
+    assert len(pack(release, tmp_path / "packed").ecg_ids) == 10
+    assert contents(tmp_path / "packed") == before
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the package catches it."""
+
+
+@pytest.mark.parametrize("survives", range(11))
+def test_interrupted_pack_ends_byte_equal_without_reading_twice(
+    tmp_path, folder, base, monkeypatch, survives
+):
+    monkeypatch.setattr(packing, "CHUNK", 3)
+    flip_bit(base)
+    release = open_release(folder)
+    pack(release, tmp_path / "whole", progress=False)
+    read: list[str] = []
+    genuine = packing.read_record
+
+    def counted(root, relative, *rest):
+        if len(read) == survives:
+            raise Killed
+        read.append(relative)
+        return genuine(root, relative, *rest)
+
+    monkeypatch.setattr(packing, "read_record", counted)
+    try:
+        pack(release, tmp_path / "packed", progress=False)
+    except Killed:
+        assert survives < 10
+    with (tmp_path / "packed" / "journal.jsonl").open("ab") as stream:
+        stream.write(b'{"ecg_ids": [7, ')  # the kill came within a line
+    first = len(read)
+    monkeypatch.setattr(packing, "read_record", lambda *a: (read.append(a[1]), genuine(*a))[1])
+    pack(release, tmp_path / "packed", progress=False)
+    assert len(read) - first == (10 - 3 * (survives // 3) if survives < 10 else 0)
+    if survives == 10:  # it was finished: the journal is as the test left it
+        (tmp_path / "packed" / "packed.json").unlink()
+        pack(release, tmp_path / "packed", progress=False)
+    assert contents(tmp_path / "packed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", ["write_json", "atomic_path", "fsync"])
+def test_kill_while_finishing(tmp_path, folder, monkeypatch, step):
+    release = open_release(folder)
+    pack(release, tmp_path / "whole", progress=False)
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.os if step == "fsync" else packing, step, kill)
+        with pytest.raises(Killed):
+            pack(release, tmp_path / "packed", progress=False)
+    with pytest.raises(InputError, match="no finished pack"):
+        open_packed(tmp_path / "packed")
+    pack(release, tmp_path / "packed", progress=False)
+    assert contents(tmp_path / "packed") == contents(tmp_path / "whole")
+
+
+def test_sigkill_of_the_process(tmp_path, folder):
+    program = (
+        "import os, signal, sys\n"
+        "from ecgrepro import packing\n"
+        "from ecgrepro.ptbxl import open_release\n"
+        "packing.CHUNK, genuine, count = 2, packing.read_record, []\n"
+        "def read(*a):\n"
+        "    count.append(1)\n"
+        "    if len(count) == 6: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return genuine(*a)\n"
+        "packing.read_record = read\n"
+        "packing.pack(open_release(sys.argv[1]), sys.argv[2])\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, folder, tmp_path / "packed"], cwd=ROOT, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "packed" / "journal.jsonl").read_text().count("\n") == 3
+    packing_chunk = packing.CHUNK
+    try:
+        packing.CHUNK = 2
+        release = open_release(folder)
+        pack(release, tmp_path / "packed", progress=False)
+        pack(release, tmp_path / "whole", progress=False)
+    finally:
+        packing.CHUNK = packing_chunk
+    assert contents(tmp_path / "packed") == contents(tmp_path / "whole")
+
+
+def test_torn_chunk_is_read_again(tmp_path, folder, monkeypatch):
+    """After a power failure the journal may know of signals that never reached the disk."""
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    release, out = open_release(folder), tmp_path / "packed"
+    pack(release, out, progress=False)
+    before = contents(out)
+    (out / "packed.json").unlink()
+    with (out / "signals.npy").open("r+b") as stream:
+        stream.seek(128 + 5 * 24_000)
+        stream.write(b"\0" * 100)
+    pack(release, out, progress=False)
+    assert contents(out) == before
+
+
+def test_pack_of_another_release_is_replaced_only_knowingly(tmp_path, folder):
+    out = tmp_path / "packed"
+    first = pack(open_release(folder), out, progress=False)
+    other = open_release(write_small_release(tmp_path / "other", n=12))
+    with pytest.raises(InputError, match=r"another release .* replace=True"):
+        pack(other, out, progress=False)
+    assert len(open_packed(out).ecg_ids) == 10
+    assert len(pack(other, out, progress=False, replace=True).ecg_ids) == 12
+    np.testing.assert_array_equal(first.signals[2], random_adu(3))  # the open map stays readable
+
+
+def test_grown_or_repaired_download_is_packed_again(tmp_path, folder, base):
+    out = tmp_path / "packed"
+    kept = base.with_suffix(".dat").read_bytes()
+    flip_bit(base)
+    base.with_name("00005_lr").with_suffix(".dat").rename(tmp_path / "late.dat")
+    assert len(pack(open_release(folder), out, progress=False).ecg_ids) == 8
+    (tmp_path / "late.dat").rename(base.with_name("00005_lr").with_suffix(".dat"))
+    assert len(pack(open_release(folder), out, progress=False).ecg_ids) == 9
+    base.with_suffix(".dat").write_bytes(kept)  # same size, other content
+    stat = base.with_suffix(".dat").stat()
+    os.utime(base.with_suffix(".dat"), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert len(pack(open_release(folder), out, progress=False).ecg_ids) == 10
+
+
+def test_rows(tmp_path):
+    folder = tmp_path / "release"
+    rows = [row(ecg_id) for ecg_id in (30, 10, 20)]
+    write_tables(folder, rows)
+    for values in rows:
+        write_record(folder / values["filename_lr"], random_adu(int(values["ecg_id"])))
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    assert packed.ecg_ids.tolist() == [10, 20, 30]
+    assert packed.rows([30, 10, 10]).tolist() == [2, 0, 0]
+    np.testing.assert_array_equal(packed.signals[packed.rows([20])[0]], random_adu(20))
+    assert packed.rows([]).tolist() == []
+    with pytest.raises(InputError, match="ecg_id 31 is not packed"):
+        packed.rows([10, 31, 5])
+    with pytest.raises(InputError, match="whole numbers"):
+        packed.rows(["ten"])
+    with pytest.raises(InputError, match="whole numbers"):
+        packed.rows([10.5])
+    assert packed.rows(np.array([20.0])).tolist() == [1]
+
+
+def test_damaged_pack_is_named(tmp_path, folder):
+    out = tmp_path / "packed"
+    pack(open_release(folder), out, progress=False)
+    whole = (out / "signals.npy").read_bytes()
+    (out / "signals.npy").write_bytes(whole[:-2])
+    with pytest.raises(InputError, match="damaged"):
+        open_packed(out)
+    (out / "signals.npy").write_bytes(whole)
+    np.save(out / "ecg_ids.npy", np.arange(9))
+    with pytest.raises(InputError, match=r"damaged .*9 ids"):
+        open_packed(out)
+    np.save(out / "ecg_ids.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="damaged"):
+        open_packed(out)
+
+
+def test_provenance_holds_no_time_and_no_machine_path(tmp_path, folder):
+    pack(open_release(folder), tmp_path / "a", progress=False)
+    copy = shutil.copytree(folder, tmp_path / "copy")  # other folder, other times
+    pack(open_release(copy), tmp_path / "b", progress=False)
+    provenance = json.loads((tmp_path / "a" / "packed.json").read_text())
+    assert provenance["records"] == 10
+    assert provenance["fingerprint"]["rate"] == 100
+    for name in ("packed.json", "signals.npy", "ecg_ids.npy", "skipped.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_genuine_records(tmp_path, real_ptbxl):
+    release = open_release(real_ptbxl)
+    packed = pack(release, tmp_path / "packed", progress=False)
+    assert (
+        packed.summary() == "1,490 of 21,799 records packed; 20,309 of 21,799 records have no file"
+    )
+    assert packed.signals.shape == (1490, 12, 1000)
+    for ecg_id in packed.ecg_ids[::300]:
+        expected, _ = wfdb.rdsamp(str(real_ptbxl / release.index.loc[ecg_id, "filename_lr"]))
+        found = signals.to_millivolts(packed.signals[packed.rows([ecg_id])[0]])
+        np.testing.assert_allclose(found, expected.T, atol=1e-6)
+    high = open_release(real_ptbxl, 500)
+    name = high.index.loc[22, "filename_hr"]
+    expected, _ = wfdb.rdsamp(str(real_ptbxl / name))
+    found = signals.to_millivolts(read_record(str(real_ptbxl), name, 500, 5000))
+    np.testing.assert_allclose(found, expected.T, atol=1e-6)
