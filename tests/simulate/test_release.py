@@ -1,0 +1,214 @@
+"""The layout of a simulated release is PTB-XL's, to the byte where that is defined."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+
+from ecgrepro.errors import InputError
+from ecgrepro.simulate import write_release
+from ecgrepro.simulate.coding import read_statements
+from ecgrepro.simulate.metadata import COLUMNS
+from ecgrepro.simulate.recording import LEADS
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    a = write_release(tmp_path / "a", 30, seed=3, progress=False)
+    b = write_release(tmp_path / "b", 30, seed=3, progress=False)
+    other = write_release(tmp_path / "c", 30, seed=4, progress=False)
+    assert digests(a) == digests(b)
+    assert digests(a)["truth.csv"] != digests(other)["truth.csv"]
+
+
+def test_rates_do_not_change_each_other(release: Path, tmp_path: Path) -> None:
+    alone = write_release(tmp_path, 260, seed=7, rates=(100,), progress=False)
+    both = digests(release)
+    assert all(both[name] == digest for name, digest in digests(alone).items())
+
+
+@pytest.mark.parametrize("rate", [100, 500])
+def test_wfdb_reads_it_back_bit_exactly(release: Path, database: pd.DataFrame, rate: int) -> None:
+    column = {100: "filename_lr", 500: "filename_hr"}[rate]
+    for name in database[column][:12]:
+        record = wfdb.rdrecord(str(release / name), physical=False)
+        raw = np.fromfile(release / f"{name}.dat", dtype="<i2").reshape(-1, 12)
+        assert record.fs == rate
+        assert record.sig_name == list(LEADS)
+        assert record.units == ["mV"] * 12
+        assert record.adc_gain == [1000.0] * 12
+        np.testing.assert_array_equal(record.d_signal, raw)
+        assert record.d_signal.shape == (10 * rate, 12)
+        assert record.init_value == raw[0].tolist()
+        # what wfdb computes from the samples is what the header states
+        assert record.calc_checksum() == record.checksum
+        physical, _ = wfdb.rdsamp(str(release / name))
+        np.testing.assert_allclose(physical, raw / 1000.0, atol=1e-12)
+
+
+def test_headers_are_worded_as_the_genuine_ones(
+    release: Path, database: pd.DataFrame, real_ptbxl: Path
+) -> None:
+    genuine = (real_ptbxl / "records100/00000/00001_lr.hea").read_text().splitlines()
+    ours = (release / f"{database['filename_lr'][0]}.hea").read_text().splitlines()
+
+    def shape(lines: list[str]) -> list[list[str]]:
+        variable = {5, 6}  # initial value and checksum
+        return [[w for i, w in enumerate(x.split()) if i not in variable] for x in lines]
+
+    assert shape(ours) == shape(genuine)
+
+
+def test_both_rates_show_the_same_ecg(release: Path, database: pd.DataFrame) -> None:
+    for low, high in zip(database["filename_lr"][:40], database["filename_hr"][:40], strict=True):
+        a = np.fromfile(release / f"{low}.dat", "<i2").reshape(1000, 12)
+        b = np.fromfile(release / f"{high}.dat", "<i2").reshape(5000, 12)
+        smooth = (b[::5] + 0.0)[5:-5]
+        assert np.corrcoef(a[5:-5, 1], smooth[:, 1])[0, 1] > 0.85
+
+
+def test_einthoven_and_goldberger_hold_on_disk(release: Path, database: pd.DataFrame) -> None:
+    for name in database["filename_lr"][:50]:
+        x = np.fromfile(release / f"{name}.dat", "<i2").reshape(-1, 12).astype(int)
+        one, two, three, avr, avl, avf = x[:, :6].T
+        # rounding to whole microvolts is all that is allowed
+        assert np.abs(two - one - three).max() <= 1.5
+        assert np.abs(avr + (one + two) / 2).max() <= 1.01
+        assert np.abs(avl - (one - two / 2)).max() <= 1.51
+        assert np.abs(avf - (two - one / 2)).max() <= 1.51
+
+
+def test_statements_are_the_genuine_table(release: Path, real_ptbxl: Path) -> None:
+    ours = (release / "scp_statements.csv").read_bytes()
+    assert ours == (real_ptbxl / "scp_statements.csv").read_bytes()
+    assert len(read_statements()) == 71
+
+
+def test_columns_are_the_genuine_ones(database: pd.DataFrame, real_ptbxl: Path) -> None:
+    genuine = pd.read_csv(real_ptbxl / "ptbxl_database.csv")
+    assert list(database.columns) == list(genuine.columns) == list(COLUMNS)
+    filled = [name for name in COLUMNS if database[name].notna().any()]  # rare ones may be empty
+    assert len(filled) >= 25
+    assert database[filled].dtypes.to_dict() == genuine[filled].dtypes.to_dict()
+
+
+def test_fields_are_spelled_as_in_the_release(release: Path) -> None:
+    text = pd.read_csv(release / "ptbxl_database.csv", dtype=str, keep_default_na=False)
+    assert text["patient_id"].str.fullmatch(r"\d+\.0").all()
+    assert text["age"].str.fullmatch(r"\d+\.0").all()
+    assert set(text["sex"]) == {"0", "1"}
+    for name in ("second_opinion", "initial_autogenerated_report", "validated_by_human"):
+        assert set(text[name]) <= {"True", "False"}
+    assert text["filename_lr"].str.fullmatch(r"records100/\d{5}/\d{5}_lr").all()
+    assert text["filename_hr"].str.fullmatch(r"records500/\d{5}/\d{5}_hr").all()
+    assert text["recording_date"].str.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d").all()
+    for name in ("height", "weight", "heart_axis", "infarction_stadium1", "validated_by"):
+        assert 0.2 < (text[name] == "").mean() < 0.95
+    stem = text["ecg_id"].astype(int)
+    folder = (stem // 1000 * 1000).map("{:05d}".format)
+    assert (text["filename_lr"].str.split("/").str[1] == folder).all()
+
+
+def test_codes_parse_and_are_known(database: pd.DataFrame) -> None:
+    known = set(read_statements().index)
+    allowed = {0.0, 15.0, 35.0, 50.0, 80.0, 100.0}
+    for text in database["scp_codes"]:
+        codes = ast.literal_eval(text)
+        assert set(codes) <= known
+        assert set(codes.values()) <= allowed
+        assert all(isinstance(value, float) for value in codes.values())
+
+
+def test_folds_keep_patients_together_and_are_balanced(database: pd.DataFrame) -> None:
+    """S-29: patients own several records, and none may sit in two folds."""
+    assert database.groupby("patient_id")["strat_fold"].nunique().max() == 1
+    assert set(database["strat_fold"]) == set(range(1, 11))
+    patients = database.drop_duplicates("patient_id")["strat_fold"].value_counts()
+    assert patients.max() - patients.min() <= 1
+    several = (database["patient_id"].value_counts() > 1).mean()
+    assert 0.07 < several < 0.19
+
+
+def test_ecg_ids_are_unique_and_dates_ascend(database: pd.DataFrame) -> None:
+    assert database["ecg_id"].is_unique
+    assert database["ecg_id"].is_monotonic_increasing
+    assert database["recording_date"].is_monotonic_increasing
+
+
+def test_truth_covers_every_record(database: pd.DataFrame, truth: pd.DataFrame) -> None:
+    assert truth["ecg_id"].tolist() == database["ecg_id"].tolist()
+    assert truth["patient_id"].tolist() == database["patient_id"].astype(int).tolist()
+    hidden = database["age"] == 300
+    assert (truth.loc[hidden, "age"] >= 89).all()
+    shown = database.loc[~hidden, "age"]
+    assert (np.floor(truth.loc[~hidden, "age"]) == shown).all()
+    assert truth["severity"].notna().all()
+    assert truth.groupby("patient_id")["frailty"].nunique().max() == 1
+
+
+def test_reports_come_in_three_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecgrepro.simulate.release.write_wfdb", lambda *_: None)  # tables suffice
+    out = write_release(tmp_path, 1500, seed=1, rates=(100,), progress=False)
+    table = pd.read_csv(out / "ptbxl_database.csv")
+    report = table["report"]
+    assert report.notna().all()
+    machine = report.str.contains("unbestÄtigter bericht") | report.str.contains("obekrÄftad")
+    assert (machine == table["initial_autogenerated_report"]).all()
+    assert 0.25 < machine.mean() < 0.40
+    german = report.str.contains("sinusrhythmus|lagetyp|linkstyp|rechtstyp|ekg").mean()
+    english = report.str.contains(r"rhythm\.|ecg\.|trace only|atrial fib|bradycardia").mean()
+    swedish = report.str.contains("sinusrytm|el-axel").mean()
+    assert 0.55 < german < 0.75
+    assert 0.22 < english < 0.38
+    assert 0.01 < swedish < 0.06
+    body = report.str.replace(r"Edit:.*", "", regex=True)
+    assert (
+        body.str.replace("[ÄÖÜÅ]", "", regex=True)
+        == body.str.replace("[ÄÖÜÅ]", "", regex=True).str.lower()
+    ).all()
+    assert (table["age"] == 300).any()
+    for name, share in (("baseline_drift", 0.073), ("static_noise", 0.15), ("burst_noise", 0.028)):
+        assert table[name].notna().mean() == pytest.approx(share, abs=0.6 * share)
+
+
+def test_noise_flags_tell_the_truth(release: Path, database: pd.DataFrame) -> None:
+    burst = database[database["burst_noise"].notna()]
+    assert len(burst) > 0
+    for name, lead in zip(burst["filename_lr"], burst["burst_noise"], strict=True):
+        x = np.fromfile(release / f"{name}.dat", "<i2").reshape(-1, 12).astype(float)
+        rough = np.abs(np.diff(x[:, LEADS.index(lead.upper())], n=2))
+        # the roughest 1.6 s of a burst lead are far rougher than its usual course
+        loud = pd.Series(rough).rolling(120).median().max()
+        assert loud > 3 * np.median(rough)
+
+
+@pytest.mark.parametrize(("patients", "rates"), [(3, (100,)), (50, (250,)), (50, ())])
+def test_nonsense_is_refused(tmp_path: Path, patients: int, rates: tuple[int, ...]) -> None:
+    with pytest.raises(InputError):
+        write_release(tmp_path, patients, seed=0, rates=rates, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_off_release_has_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_release(tmp_path, 20, seed=0, progress=False)
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("ecgrepro.simulate.release.write_wfdb", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_release(tmp_path, 20, seed=1, progress=False)
+    assert not (tmp_path / "ptbxl_database.csv").exists()
