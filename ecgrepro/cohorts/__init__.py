@@ -1,0 +1,17 @@
+"""Follow-up tables: one schema, one module a source."""
+
+from ecgrepro.cohorts.describe import describe, median_follow_up, suppress_count, suppress_table
+from ecgrepro.cohorts.own_csv import read_follow_up
+from ecgrepro.cohorts.schema import Cohort, attach_split, landmark, validate_follow_up
+
+__all__ = [
+    "Cohort",
+    "attach_split",
+    "describe",
+    "landmark",
+    "median_follow_up",
+    "read_follow_up",
+    "suppress_count",
+    "suppress_table",
+    "validate_follow_up",
+]

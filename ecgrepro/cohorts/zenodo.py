@@ -1,0 +1,226 @@
+"""Files of a Zenodo record: resumed, verified against the record's MD5 sums, unpacked.
+
+python -m ecgrepro.cohorts.zenodo sami-trop --out data/sami-trop
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import threading
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from ecgrepro.cohorts import code15, sami_trop
+from ecgrepro.download import (
+    DownloadError,
+    _append,
+    _fetch_text,
+    _Source,
+    _TryAgain,
+    _with_retries,
+)
+from ecgrepro.errors import InputError
+from ecgrepro.files import atomic_path
+
+ZENODO = "https://zenodo.org"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a record: name, bytes, MD5 as Zenodo publishes it."""
+
+    name: str
+    size: int
+    md5: str
+
+
+def download_record(
+    record: int,
+    names: Collection[str],
+    out: Path | str,
+    base_url: str = ZENODO,
+    timeout: tuple[float, float] = (10.0, 60.0),
+    attempts: int = 5,
+    pause: float = 0.5,
+    progress: bool = True,
+) -> list[Path]:
+    """Fetch files of a Zenodo record; call it again to go on after any interruption.
+
+    Parameters
+    ----------
+    record
+        Number of the record.
+    names
+        Files wanted. A ``.zip`` is unpacked beside itself and then removed; where what it holds is there already, it is
+        not fetched again.
+    out
+        Folder; made where missing.
+    base_url, timeout, attempts, pause
+        Server; seconds to connect and to wait for bytes; tries a file; seconds before the second try.
+    progress
+        Show a bar where stderr is a terminal.
+
+    Returns
+    -------
+    list of Path
+        The complete files, archives as what they held.
+
+    Raises
+    ------
+    InputError
+        If the server cannot be reached, the record lacks a file, or bytes stay wrong. What is complete stays.
+    """
+    folder = Path(out)
+    sessions = threading.local()
+    listing = _Source(f"{base_url}/api/records/", timeout, attempts, pause, sessions)
+    listed = parse_record(_fetch_text(listing, str(record)), record)
+    absent = [name for name in names if name not in listed]
+    if absent:
+        raise InputError(f"Zenodo record {record} has no file {', '.join(absent)}: check the name.")
+    source = _Source(f"{base_url}/records/{record}/files/", timeout, attempts, pause, sessions)
+    folder.mkdir(parents=True, exist_ok=True)
+    complete = []
+    bar = tqdm(names, desc=f"Zenodo {record}", unit="file", disable=None if progress else True)
+    for name in bar:
+        remote = listed[name]
+        done = _unpacked(folder, remote)
+        if done is None:
+            _fetch(source, folder, remote)
+            done = _unpack(folder, remote) if name.endswith(".zip") else folder / name
+        complete.append(done)
+    return complete
+
+
+def parse_record(text: str, record: int) -> dict[str, RemoteFile]:
+    """Parse the answer of Zenodo's API (``files``: ``key``, ``size``, ``checksum`` as ``md5:…``), by name.
+
+    Raises
+    ------
+    InputError
+        If it is no such answer, or a name could leave the folder.
+    """
+    try:
+        files = {}
+        for entry in json.loads(text)["files"]:
+            kind, _, value = str(entry["checksum"]).partition(":")
+            if kind != "md5" or len(value) != 32:
+                raise ValueError(f"checksum {entry['checksum']!r}")
+            files[str(entry["key"])] = RemoteFile(str(entry["key"]), int(entry["size"]), value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Zenodo's answer about record {record} is not understood ({error}): try again later."
+        ) from None
+    for name in files:
+        if name != Path(name).name or "\\" in name or name.startswith("."):
+            raise InputError(
+                f"Zenodo record {record} lists {name!r}, which may leave the folder: stop."
+            )
+    return files
+
+
+def _fetch(source: _Source, folder: Path, remote: RemoteFile) -> None:
+    """Fetch one file into ``name.part``, going on where it ends; rename it when its MD5 is right."""
+    path = folder / remote.name
+    part = path.with_name(f"{path.name}.part")
+    if path.is_file() and path.stat().st_size == remote.size and _md5(path) == remote.md5:
+        return
+
+    def attempt() -> str:
+        _append(source, remote.name, part)
+        if part.stat().st_size < remote.size:
+            raise _TryAgain("the connection broke off")
+        found = _md5(part)
+        if found != remote.md5:
+            part.unlink()
+            raise _TryAgain("the bytes have a wrong MD5")
+        part.replace(path)
+        return found
+
+    try:
+        _with_retries(source, remote.name, attempt)
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be written ({error.strerror or error}).") from None
+
+
+def _receipt(folder: Path, remote: RemoteFile) -> Path:
+    """Return the note of an unpacked archive: its MD5, and name and size of what it held."""
+    return folder / f".{remote.name}.unpacked"
+
+
+def _unpacked(folder: Path, remote: RemoteFile) -> Path | None:
+    """Return what an archive held, if it was unpacked here and is still of the size noted."""
+    try:
+        md5, size, name = _receipt(folder, remote).read_text().splitlines()
+    except (FileNotFoundError, ValueError):
+        return None
+    path = folder / name
+    fits = md5 == remote.md5 and path.is_file() and str(path.stat().st_size) == size
+    return path if fits else None
+
+
+def _unpack(folder: Path, remote: RemoteFile) -> Path:
+    """Unpack the one file of an archive (its own name, never its path), then remove the archive."""
+    archive = folder / remote.name
+    try:
+        with zipfile.ZipFile(archive) as stream:
+            members = [item for item in stream.infolist() if item.filename.endswith(".hdf5")]
+            if len(members) != 1:
+                raise InputError(
+                    f"{archive} holds {len(members)} hdf5 files, not one: check the record."
+                )
+            path = folder / Path(members[0].filename).name
+            with (
+                stream.open(members[0]) as inside,
+                atomic_path(path) as temporary,
+                temporary.open("wb") as out,
+            ):
+                shutil.copyfileobj(inside, out, 1 << 20)
+    except zipfile.BadZipFile:
+        raise InputError(f"{archive} is not a zip archive: delete it and run again.") from None
+    with atomic_path(_receipt(folder, remote)) as note:
+        note.write_text(f"{remote.md5}\n{path.stat().st_size}\n{path.name}\n")
+    archive.unlink()
+    return path
+
+
+def _md5(path: Path) -> str:
+    """Return the MD5 of a file: Zenodo publishes nothing stronger; it guards against accidents alone."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ecgrepro.cohorts.zenodo", description=__doc__)
+    parser.add_argument("cohort", choices=("sami-trop", "code-15"))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the cohort")
+    parser.add_argument(
+        "--parts", type=int, nargs="+", default=[0], help="CODE-15 %%: parts 0 to 17, 2.7 GB each"
+    )
+    parser.add_argument("--base-url", default=ZENODO, help="server")
+    given = parser.parse_args(arguments)
+    if given.cohort == "sami-trop":
+        record, names = sami_trop.ZENODO_RECORD, [sami_trop.CSV, sami_trop.ARCHIVE]
+    else:
+        record = code15.ZENODO_RECORD
+        names = [code15.CSV, *(f"exams_part{part}.zip" for part in given.parts)]
+    try:
+        for path in download_record(record, names, given.out, given.base_url):
+            print(path)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped: run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,303 @@
+"""Intervals: bootstrap by patient, paired differences between models, and intervals over folds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from ecgrepro.errors import InputError
+from ecgrepro.survival.concordance import TIED_TOLERANCE, concordance_index
+from ecgrepro.survival.inputs import FloatArray, IntArray, check_survival, check_vector
+
+Metric = Callable[..., float]
+"""A figure of merit of aligned vectors, such as ``concordance_index(time, event, risk)``."""
+
+_CELLS = 8_000_000
+"""Largest intermediate matrix of the fast path, in cells (32 MB of float32)."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, its interval, and what the interval rests on.
+
+    Attributes
+    ----------
+    estimate
+        The metric on the data as they are (or the mean over folds).
+    low, high
+        Limits; NaN where an interval cannot be given.
+    level
+        Nominal coverage.
+    standard_error
+        Standard deviation over resamples, or the standard error behind a t interval.
+    units
+        Number of patients resampled, or number of folds.
+    resamples
+        Resamples that gave a value; 0 where none were drawn.
+    method
+        In words, for a caption.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+    standard_error: float
+    units: int
+    resamples: int
+    method: str
+
+    def contains(self, value: float) -> bool:
+        """Whether `value` lies inside the interval."""
+        return self.low <= value <= self.high
+
+
+def bootstrap_interval(
+    metric: Metric,
+    data: Sequence[npt.ArrayLike],
+    groups: npt.ArrayLike | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return `metric(*data)` with a percentile interval from resampling whole patients.
+
+    Parameters
+    ----------
+    metric
+        Called with the arrays of `data`, rows resampled. `concordance_index` takes a fast path that gives
+        the same values.
+    data
+        Aligned arrays, first axis = rows, in the order that `metric` takes them.
+    groups
+        Patient of each row, shape (n,): all rows of a drawn patient come along. By default each row is
+        its own patient.
+    n_resamples, seed, level
+        Number of resamples, seed, nominal coverage.
+
+    Raises
+    ------
+    InputError
+        If arrays do not align, or `metric` fails on the data or on more than half of the resamples.
+        (A resample without events has no C-index; it is left out and `Interval.resamples` says so.)
+
+    Notes
+    -----
+    Percentile interval of the non-parametric cluster bootstrap: Davison and Hinkley (1997), Bootstrap
+    Methods, section 3.8.
+    """
+    arrays, codes = _aligned(data, groups)
+    estimate = float(metric(*arrays))
+    draws = _draw_patients(codes.max() + 1, n_resamples, seed)
+    values = _metric_over(metric, arrays, codes, draws)
+    return _percentile(estimate, values, level, len(draws[0]), "bootstrap by patient")
+
+
+def paired_difference(
+    metric: Metric,
+    outcome: Sequence[npt.ArrayLike],
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return `metric(*outcome, first) - metric(*outcome, second)` with a paired bootstrap interval.
+
+    Both models are scored on the same resampled patients, so what they share cancels. Parameters and errors
+    as `bootstrap_interval`; for a C-index, `outcome` is ``(time, event)`` and the models' risks follow.
+    """
+    arrays, codes = _aligned((*outcome, first, second), groups)
+    shared, one, two = arrays[:-2], arrays[-2], arrays[-1]
+    estimate = float(metric(*shared, one)) - float(metric(*shared, two))
+    draws = _draw_patients(codes.max() + 1, n_resamples, seed)
+    values = _metric_over(metric, [*shared, one], codes, draws)
+    values = values - _metric_over(metric, [*shared, two], codes, draws)
+    return _percentile(estimate, values, level, len(draws[0]), "paired bootstrap by patient")
+
+
+def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Return the mean of independent values (one a seed, say) with Student's t interval.
+
+    For folds of repeated cross-validation this is too narrow, because folds share training rows: use
+    `nadeau_bengio_interval`.
+    """
+    return _t_interval(values, 0.0, level, "t interval of the mean")
+
+
+def nadeau_bengio_interval(
+    values: npt.ArrayLike, test_to_train: float, level: float = 0.95
+) -> Interval:
+    """Return the mean over the folds of (repeated) cross-validation with the corrected t interval.
+
+    Parameters
+    ----------
+    values
+        The metric on each fold of each repetition, shape (k,).
+    test_to_train
+        Test rows divided by training rows of a fold: 1 for the study's two folds, 1/4 for five folds.
+    level
+        Nominal coverage.
+
+    Notes
+    -----
+    The variance of the mean is taken as (1/k + n_test/n_train)·s² in place of s²/k, which allows for
+    the overlap of training sets: Nadeau and Bengio (2003), Machine Learning 52: 239-281, section 4.
+    """
+    if not test_to_train > 0:
+        raise InputError(
+            f"test_to_train is {test_to_train:g}: give test rows divided by training rows."
+        )
+    return _t_interval(values, test_to_train, level, "corrected resampled t interval")
+
+
+def summarize_folds(
+    table: pd.DataFrame, test_to_train: float, value: str = "value", level: float = 0.95
+) -> dict[str, object]:
+    """Summarise a metric over the folds of repeated cross-validation, every value kept.
+
+    Parameters
+    ----------
+    table
+        One row a fold: ``seed``, ``fold`` and the column named by `value`.
+    test_to_train
+        As `nadeau_bengio_interval`.
+
+    Returns
+    -------
+    dict
+        ``mean``; ``values`` (all folds); ``sd_folds`` (over all folds, ddof 1); ``sd_seed_means`` (over the
+        seeds' means, ddof 1; None for one seed); ``naive`` and ``corrected``: `Interval`. The two standard
+        deviations are different quantities and are named for what they are.
+    """
+    for column in ("seed", "fold", value):
+        if column not in table.columns:
+            raise InputError(f"The table of folds has no column {column!r}.")
+    values = check_vector(table[value], value)
+    seed_means = table.groupby("seed")[value].mean()
+    return {
+        "mean": float(values.mean()),
+        "values": [float(x) for x in values],
+        "sd_folds": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "sd_seed_means": float(seed_means.std(ddof=1)) if len(seed_means) > 1 else None,
+        "naive": mean_interval(values, level),
+        "corrected": nadeau_bengio_interval(values, test_to_train, level),
+    }
+
+
+def _aligned(
+    data: Sequence[npt.ArrayLike], groups: npt.ArrayLike | None
+) -> tuple[list[npt.NDArray[np.generic]], IntArray]:
+    """Return the arrays, and the patient of each row as a number."""
+    arrays = [np.asarray(array) for array in data]
+    if not arrays or len({array.shape[:1] for array in arrays}) != 1 or arrays[0].ndim == 0:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise InputError(f"The arrays to resample have shapes {shapes}: their rows must align.")
+    n = len(arrays[0])
+    if n == 0:
+        raise InputError("There is nothing to resample: the arrays are empty.")
+    if groups is None:
+        return arrays, np.arange(n)
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise InputError(
+            f"groups has shape {labels.shape} where ({n},) is needed: one patient a row."
+        )
+    if pd.isna(labels).any():
+        raise InputError("groups holds missing values: every row needs its patient.")
+    return arrays, pd.factorize(labels)[0].astype(np.int64)
+
+
+def _draw_patients(n_patients: int, n_resamples: int, seed: int) -> npt.NDArray[np.int32]:
+    """Return how often each patient is drawn, shape (n_resamples, n_patients); each row sums to n_patients."""
+    if n_resamples < 1:
+        raise InputError(f"n_resamples is {n_resamples}: draw at least one (1000 is usual).")
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((n_resamples, n_patients), dtype=np.int32)
+    for row in drawn:  # one resample at a time: the draws stay small, the counts are all we keep
+        row[:] = np.bincount(rng.integers(n_patients, size=n_patients), minlength=n_patients)
+    return drawn
+
+
+def _metric_over(
+    metric: Metric,
+    arrays: Sequence[npt.NDArray[np.generic]],
+    codes: IntArray,
+    draws: npt.NDArray[np.int32],
+) -> FloatArray:
+    """Return the metric of each resample; NaN where it does not exist."""
+    if metric is concordance_index and len(arrays) == 3:
+        time, event, risk = arrays
+        return _concordance_over(time, event, risk, codes, draws)
+    values = np.full(len(draws), np.nan)
+    for position, counts in enumerate(draws):
+        rows = np.repeat(np.arange(len(codes)), counts[codes])
+        try:
+            values[position] = metric(*(array[rows] for array in arrays))
+        except InputError:  # no events drawn, say: counted by the caller through NaN
+            continue
+    return values
+
+
+def _concordance_over(
+    time: npt.ArrayLike,
+    event: npt.ArrayLike,
+    risk: npt.ArrayLike,
+    codes: IntArray,
+    draws: npt.NDArray[np.int32],
+) -> FloatArray:
+    """C-index of all resamples at once.
+
+    With w the number of times that each row was drawn, the pairs of a resample are w'Nw concordant (ties
+    one half) of w'Dw comparable, where N and D say which pairs of the original rows are. Two draws of one
+    row share time and event, so they are never comparable, and the identity is exact.
+    """
+    times, events = check_survival(time, event)
+    risks = check_vector(risk, "risk", len(times))
+    n, rows = len(times), np.flatnonzero(events)
+    won, comparable = np.zeros(len(draws)), np.zeros(len(draws))
+    block = max(1, _CELLS // n)
+    for first in range(0, len(draws), block):
+        weights = draws[first : first + block][:, codes].astype(np.float32)
+        for start in range(0, len(rows), block):
+            at = rows[start : start + block]
+            later = (times > times[at, None]) | ((times == times[at, None]) & ~events)
+            gap = risks[at, None] - risks
+            score = (gap > TIED_TOLERANCE) + 0.5 * (np.abs(gap) <= TIED_TOLERANCE)
+            # Products are whole or half numbers far below 2^23, hence exact in float32.
+            for matrix, total in ((score * later, won), (later, comparable)):
+                product = weights[:, at] @ matrix.astype(np.float32)
+                total[first : first + block] += np.einsum(
+                    "ij,ij->i", product, weights, dtype=np.float64
+                )
+    return np.divide(won, comparable, out=np.full(len(draws), np.nan), where=comparable > 0)
+
+
+def _percentile(
+    estimate: float, values: FloatArray, level: float, units: int, method: str
+) -> Interval:
+    kept = values[~np.isnan(values)]
+    if len(kept) * 2 < len(values):
+        raise InputError(
+            f"The metric failed on {len(values) - len(kept)} of {len(values)} resamples: "
+            "there are too few events for an interval."
+        )
+    low, high = np.quantile(kept, [0.5 - level / 2, 0.5 + level / 2])
+    error = float(kept.std(ddof=1)) if len(kept) > 1 else float("nan")
+    return Interval(estimate, float(low), float(high), level, error, units, len(kept), method)
+
+
+def _t_interval(values: npt.ArrayLike, overlap: float, level: float, method: str) -> Interval:
+    found = check_vector(values, "values")
+    if len(found) < 2:
+        raise InputError(
+            f"{len(found)} value has no spread: an interval over folds needs at least two."
+        )
+    error = float(np.sqrt((1 / len(found) + overlap) * found.var(ddof=1)))
+    reach = float(stats.t.ppf(0.5 + level / 2, len(found) - 1)) * error
+    mean = float(found.mean())
+    return Interval(mean, mean - reach, mean + reach, level, error, len(found), 0, method)
