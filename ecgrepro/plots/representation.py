@@ -1,0 +1,284 @@
+"""What the learned vectors know: retrieval, probes and comparisons, projections."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+
+from ecgrepro.errors import InputError
+from ecgrepro.plots.style import (
+    BLUE,
+    GREY,
+    GROUP_COLORS,
+    PALETTE,
+    BookFigure,
+    EndLabel,
+    annotate_source,
+    as_array,
+    count,
+    ink,
+    label_ends,
+    new_figure,
+    require_columns,
+    spread,
+    styled,
+)
+
+
+@styled
+def plot_retrieval(
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
+    source: str,
+    *,
+    baselines: Mapping[str, str] = MappingProxyType({"chance": "chance"}),
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw recall at k against chance, one line a direction or model.
+
+    Parameters
+    ----------
+    tables
+        Name to the table of `probing.retrieval`: index (or column) `k`, columns `recall`, the
+        baselines, and `low` and `high` where known. Shares between 0 and 1, drawn in percent. Or
+        the table of `probing.retrieval_both_ways`, index (direction, k).
+    baselines
+        Column to what it is called, drawn as broken lines. Where the tables disagree about one (their
+        galleries differ in size), each has its own, in its colour.
+    """
+    if isinstance(tables, pd.DataFrame):
+        tables = {
+            str(name): part.droplevel(0) for name, part in tables.groupby(level=0, sort=False)
+        }
+    if not tables:
+        raise InputError("tables is empty: give at least one table of recall by k.")
+    rows = {name: table.reset_index().sort_values("k") for name, table in tables.items()}
+    fig = new_figure(4.6)
+    ax = fig.subplots()
+    ends: list[EndLabel] = []
+    for i, (name, table) in enumerate(rows.items()):
+        require_columns(table, ["k", "recall", *baselines], f"the table of {name}")
+        color = PALETTE[i % len(PALETTE)]
+        k, recall = table["k"].to_numpy(float), 100 * table["recall"].to_numpy(float)
+        if {"low", "high"} <= set(table.columns):
+            ax.fill_between(
+                k, 100 * table["low"], 100 * table["high"], color=color, alpha=0.18, lw=0
+            )
+        ax.plot(k, recall, color=color, marker="o", markersize=5)
+        ends.append(EndLabel(k[-1], recall[-1], name, color))
+    for (column, words), style in zip(
+        baselines.items(), ((4, 2), (1, 1.2), (6, 2, 1, 2)), strict=False
+    ):
+        values = [(table["k"].tolist(), table[column].tolist()) for table in rows.values()]
+        shared = all(value == values[0] for value in values)
+        for i, (name, (k, share)) in enumerate(zip(rows, values, strict=True)):
+            color = GREY if shared else PALETTE[i % len(PALETTE)]
+            percent = 100 * np.array(share)
+            ax.plot(k, percent, color=color, linestyle=(0, style), linewidth=1.6)
+            ends.append(
+                EndLabel(k[-1], percent[-1], words if shared else f"{words}: {name}", color)
+            )
+            if shared:
+                break
+    ax.set(
+        xscale="log", xlabel="k (number of nearest candidates looked at)", ylabel="Recall at k (%)"
+    )
+    ks = sorted({k for table in rows.values() for k in table["k"]})
+    ax.set_xticks(ks, [count(k) for k in ks])
+    ax.minorticks_off()
+    ax.set_ylim(bottom=0)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note)
+    label_ends(ax, ends)
+    return fig
+
+
+@styled
+def plot_forest(
+    table: pd.DataFrame,
+    source: str,
+    *,
+    xlabel: str,
+    reference: float | None = 0.5,
+    reference_label: str = "chance",
+    highlight: Sequence[str] = (),
+    log: bool = False,
+    digits: int = 3,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw estimates with their intervals, one row each, the numbers written beside them.
+
+    Parameters
+    ----------
+    table
+        Columns `label`, `estimate`, `low`, `high`; `n` and `events` are written under the label where
+        they exist, and a column `group` puts a heading over the rows of each group. NaN in `low` or
+        `high`: no interval is drawn, and none is claimed.
+    xlabel
+        What the estimate is, with its unit: "C-index (0.5 = chance)", "Hazard ratio (no unit)".
+    reference
+        Value of no effect, drawn as a dashed line; None for none.
+    highlight
+        Labels drawn in colour; all of them when empty.
+    log
+        Logarithmic axis, for ratios.
+    """
+    require_columns(table, ["label", "estimate", "low", "high"], "table")
+    if table.empty:
+        raise InputError("table is empty: there is no estimate to draw.")
+    fig = new_figure(
+        1.25 + 0.5 * len(table) + (0.4 * table["group"].nunique() if "group" in table else 0)
+    )
+    ax = fig.subplots()
+    y, ticks, names, previous = 0.0, [], [], None
+    for row in table.to_dict("records"):
+        if "group" in row and row["group"] != previous:
+            y += 0.25 if previous is not None else 0
+            ax.annotate(
+                str(row["group"]),
+                (0, y),
+                xycoords=ax.get_yaxis_transform(),
+                xytext=(6, 0),
+                textcoords="offset points",
+                weight="bold",
+                va="center",
+                fontsize=11.5,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            )
+            previous = row["group"]
+            y += 0.75
+        color = BLUE if not highlight or row["label"] in highlight else GREY
+        interval = bool(np.isfinite(row["low"]) and np.isfinite(row["high"]))
+        if interval:
+            ax.plot([row["low"], row["high"]], [y, y], color=color, linewidth=2.4)
+        ax.plot(row["estimate"], y, "o", color=color, markersize=8.5, markeredgecolor="white")
+        text = f"{row['estimate']:.{digits}f}"
+        if interval:
+            text += f"  ({row['low']:.{digits}f}–{row['high']:.{digits}f})"
+        ax.text(
+            1.02,
+            y,
+            text,
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            fontsize=11,
+            color=ink(color),
+        )
+        sizes = [
+            f"{word} = {count(row[word])}" if word == "n" else f"{count(row[word])} {word}"
+            for word in ("n", "events")
+            if word in row and np.isfinite(row[word])
+        ]
+        names.append(f"{row['label']}\n{', '.join(sizes)}" if sizes else str(row["label"]))
+        ticks.append(y)
+        y += 1
+    if reference is not None:
+        ax.axvline(reference, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
+        ax.text(
+            reference,
+            1.01,
+            f"{reference_label} {reference:g}",
+            transform=ax.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=10.5,
+            color=ink(GREY),
+        )
+    if log:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.xaxis.set_minor_formatter(lambda value, _: "")
+    ax.set_yticks(ticks, names)
+    ax.set(ylim=(y - 0.4, -0.6), xlabel=xlabel)
+    ax.margins(x=0.08)
+    ax.grid(axis="y", visible=False)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note)
+    return fig
+
+
+@styled
+def plot_projection(
+    points: ArrayLike,
+    labels: Sequence[str],
+    source: str,
+    *,
+    explained: tuple[float, float] | None = None,
+    colors: Mapping[str, str] | None = None,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Scatter a two-dimensional projection, each class named at its median point.
+
+    Parameters
+    ----------
+    points
+        (N, 2) coordinates, for example principal components. A row with NaN is left out.
+    labels
+        (N,) class of each point.
+    explained
+        Share of the variance that each component holds, between 0 and 1.
+    colors
+        Class to colour; superclasses have theirs already.
+    """
+    xy = as_array(points, 2, "points")
+    names = np.asarray(labels, dtype=object)
+    if xy.shape[1] != 2 or names.shape != (xy.shape[0],):
+        raise InputError(
+            f"points are {xy.shape} with {names.size} labels: give (N, 2) and N labels."
+        )
+    fig = new_figure(6.0)
+    ax = fig.subplots()
+    classes = sorted(
+        set(names), key=lambda c: (list(GROUP_COLORS).index(c) if c in GROUP_COLORS else 99, c)
+    )
+    shades = {c: (colors or GROUP_COLORS).get(c, PALETTE[i % 7]) for i, c in enumerate(classes)}
+    size = float(np.clip(9000 / max(len(xy), 1), 7, 40))
+    order = np.random.default_rng(0).permutation(len(xy))  # no class always on top of the others
+    ax.scatter(
+        xy[order, 0],
+        xy[order, 1],
+        s=size,
+        c=[shades[c] for c in names[order]],
+        alpha=0.55,
+        linewidths=0,
+    )
+    ax.set_aspect("equal", adjustable="datalim")
+    shares = (
+        [f" ({100 * share:.0f} % of the variance)" for share in explained]
+        if explained
+        else ["", ""]
+    )
+    ax.set(xlabel=f"Component 1{shares[0]}, no unit", ylabel=f"Component 2{shares[1]}, no unit")
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note or f"n = {count(len(xy))}")
+    fig.draw_without_rendering()
+    centers = {
+        c: np.nanmedian(xy[names == c], axis=0)
+        for c in classes
+        if np.isfinite(xy[names == c]).any()
+    }
+    pixels = {c: ax.transData.transform(center) for c, center in centers.items()}
+    line = 1.6 * 14 * fig.dpi / 72
+    heights = spread([pixels[c][1] for c in pixels], [line] * len(pixels))
+    for (c, pixel), y in zip(pixels.items(), heights, strict=True):
+        ax.annotate(
+            f"{c} ({count(int((names == c).sum()))})",
+            tuple(ax.transData.inverted().transform((pixel[0], y))),
+            ha="center",
+            va="center",
+            fontsize=13,
+            weight="bold",
+            color=ink(shades[c]),
+            path_effects=[withStroke(linewidth=3.5, foreground="white")],
+        )
+    return fig

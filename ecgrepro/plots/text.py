@@ -1,0 +1,240 @@
+"""Statements as vectors: how alike they are, how they are weighted, how often texts repeat."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+
+from ecgrepro.errors import InputError
+from ecgrepro.plots.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    GROUP_COLORS,
+    PALETTE,
+    SEQUENTIAL,
+    VERMILION,
+    BookFigure,
+    annotate_source,
+    as_array,
+    count,
+    ink,
+    new_figure,
+    require_columns,
+    styled,
+)
+
+
+@styled
+def plot_similarity(
+    matrix: ArrayLike,
+    source: str,
+    *,
+    groups: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    label: str = "Cosine similarity (no unit)",
+    limits: tuple[float, float] | None = None,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw a square similarity matrix as a heat map, its rows gathered by group.
+
+    Used for statements by superclass and for records by class. Up to 12 rows, the numbers are written too.
+
+    Parameters
+    ----------
+    matrix
+        (N, N) similarities. Rows and columns are put in the same order.
+    groups
+        (N,) group of each row. Rows are sorted by it and the groups are marked along the axes.
+    names
+        (N,) name of each row, written when there are at most 30.
+    limits
+        Colour limits. By default the range of all entries, without the diagonal where that is 1
+        throughout.
+    """
+    square = as_array(matrix, 2, "matrix")
+    n = square.shape[0]
+    if square.shape[1] != n or any(s is not None and len(s) != n for s in (groups, names)):
+        raise InputError(
+            f"matrix is {square.shape}: it must be square, with one group and name a row."
+        )
+    known = list(GROUP_COLORS)
+    order = np.arange(n)
+    if groups is not None:
+        rank = {g: known.index(g) if g in known else len(known) for g in set(groups)}
+        order = np.array(sorted(range(n), key=lambda i: (rank[groups[i]], groups[i])), dtype=int)
+    square = square[np.ix_(order, order)]
+    trivial = np.eye(n, dtype=bool) & np.allclose(np.diag(square), 1)
+    off = square[~trivial & np.isfinite(square)]
+    low, high = limits or ((float(off.min()), float(off.max())) if off.size else (0.0, 1.0))
+    extend = "both" if limits else "max" if trivial.any() else "neither"
+    fig = new_figure(6.6)
+    ax = fig.subplots()
+    image = ax.imshow(square, cmap=SEQUENTIAL, vmin=low, vmax=high, interpolation="nearest")
+    bar = fig.colorbar(image, ax=ax, shrink=0.75, extend=extend, aspect=28)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.set(xticks=[], yticks=[])
+    if names is not None and n <= 30:
+        ordered = [names[int(i)] for i in order]
+        ax.set_xticks(range(n), ordered, rotation=0 if n <= 8 else 90, fontsize=10)
+        ax.set_yticks(range(n), ordered, fontsize=10)
+    if n <= 12:
+        for i, j in np.ndindex(n, n):
+            light = square[i, j] > low + 0.55 * (high - low)
+            number = f"{square[i, j]:.2f}".replace("-", "\u2212").replace("nan", "none")
+            ax.text(j, i, number, ha="center", va="center", color="white" if light else BLACK)
+    if groups is not None:
+        ordered = [groups[int(i)] for i in order]
+        _mark_groups(ax, ordered, outside=names is not None and n <= 30)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note)
+    return fig
+
+
+def _mark_groups(ax: Axes, groups: Sequence[str], outside: bool) -> None:
+    """Write each group's name beside its rows and draw thin lines between the groups."""
+    n = len(groups)
+    starts = [i for i in range(n) if i == 0 or groups[i] != groups[i - 1]]
+    for i, (start, end) in enumerate(zip(starts, [*starts[1:], n], strict=True)):
+        if start:
+            ax.axhline(start - 0.5, color="white", linewidth=1.6)
+            ax.axvline(start - 0.5, color="white", linewidth=1.6)
+        color = ink(GROUP_COLORS.get(groups[start], PALETTE[i % len(PALETTE)]))
+        middle = (start + end - 1) / 2
+        style: dict[str, Any] = {
+            "color": color,
+            "weight": "bold",
+            "fontsize": 11,
+            "annotation_clip": False,
+        }
+        narrow = (end - start) / n < 0.09
+        ax.annotate(
+            groups[start],
+            (middle, -0.5),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="left" if narrow else "center",
+            va="bottom",
+            rotation=45 if narrow else 0,
+            **style,
+        )
+        if not outside:
+            ax.annotate(
+                groups[start],
+                (-0.5, middle),
+                xytext=(-5, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                **style,
+            )
+
+
+@styled
+def plot_weights(
+    table: pd.DataFrame, source: str, *, title: str = "", note: str = ""
+) -> BookFigure:
+    """Show how one record's statements are weighted under one or several policies.
+
+    Parameters
+    ----------
+    table
+        Columns `statement` and `confidence` (%), then one column of weights a policy, which sum to 1.
+    """
+    require_columns(table, ["statement", "confidence"], "table")
+    policies = [c for c in table.columns if c not in ("statement", "confidence")]
+    if not policies:
+        raise InputError(
+            "table has no column of weights: add one a policy, for example keep and drop."
+        )
+    n = len(table)
+    fig = new_figure(1.5 + n * (0.55 + 0.3 * len(policies)))
+    ax = fig.subplots()
+    height = 0.62 / len(policies)
+    colors = (BLUE, VERMILION, *PALETTE[2:])
+    for i, row in enumerate(table.to_dict("records")):
+        confidence = row["confidence"]
+        stated = "confidence 0 (not known)" if confidence == 0 else f"confidence {confidence:g} %"
+        ax.text(0, i - 0.36, f"{row['statement']} – {stated}", va="bottom", fontsize=11)
+        for j, policy in enumerate(policies):
+            y = i - 0.34 + (j + 0.5) * height
+            weight = float(row[policy])
+            ax.barh(y, weight, height=height * 0.88, color=colors[j % len(colors)])
+            ax.annotate(
+                f"{weight:.2f}" if weight else "0: the statement is lost",
+                (weight, y),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=10.5,
+            )
+    ax.set(xlim=(0, 1.12), ylim=(n - 0.55, -0.75), yticks=[])
+    ax.set_xticks(np.linspace(0, 1, 6))
+    ax.set_xlabel("Weight in the text vector (share, sums to 1)")
+    ax.spines["left"].set_visible(False)
+    handles = [Patch(color=colors[j % len(colors)]) for j in range(len(policies))]
+    fig.legend(
+        handles, [f"confidence 0: {p}" for p in policies], loc="outside upper right", ncols=3
+    )
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note)
+    return fig
+
+
+@styled
+def plot_text_ranks(
+    counts: dict[str, ArrayLike] | ArrayLike, source: str, *, title: str = "", note: str = ""
+) -> BookFigure:
+    """Draw how often identical texts occur: share of records against the rank of the text.
+
+    Parameters
+    ----------
+    counts
+        (n_texts,) records a distinct text, in any order; or several such arrays by name.
+    """
+    curves = counts if isinstance(counts, dict) else {"": counts}
+    fig = new_figure(4.6)
+    ax = fig.subplots()
+    for i, (name, values) in enumerate(curves.items()):
+        numbers = np.sort(as_array(values, 1, name or "counts"))[::-1]
+        numbers = numbers[numbers > 0]
+        if not numbers.size:
+            raise InputError(
+                f"counts {name!r} hold no text: give the number of records of each text."
+            )
+        share = 100 * numbers / numbers.sum()
+        effective = 1 / float(np.sum((share / 100) ** 2))
+        color = PALETTE[i % len(PALETTE)]
+        ax.plot(np.arange(1, share.size + 1), share, color=color, marker="o", markersize=3.5)
+        ax.plot([1], [share[0]], "o", color=color, markersize=9)
+        lead_in = f"{name}: " if name else ""
+        ax.text(
+            0.98,
+            0.97 - 0.19 * i,
+            f"{lead_in}most frequent text {share[0]:.1f} % of records\n"
+            f"{count(share.size)} distinct texts, effective number {effective:.1f}",
+            transform=ax.transAxes,
+            ha="right",
+            va="top",
+            fontsize=11,
+            color=ink(color),
+        )
+    ax.set(xscale="log", yscale="log", xlabel="Rank of the text (1 = most frequent)")
+    ax.set_ylabel("Share of records (%)")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_major_formatter(lambda value, _: count(value))
+    ax.spines["left"].set_color(GREY)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note)
+    return fig

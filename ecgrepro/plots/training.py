@@ -1,0 +1,207 @@
+"""What happened during training: losses and monitors by epoch."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from ecgrepro.errors import InputError
+from ecgrepro.plots.style import (
+    BLUE,
+    GREY,
+    PALETTE,
+    VERMILION,
+    BookFigure,
+    EndLabel,
+    annotate_source,
+    ink,
+    label_ends,
+    new_figure,
+    require_columns,
+    styled,
+)
+
+
+@styled
+def plot_history(
+    history: pd.DataFrame | Mapping[str, pd.DataFrame],
+    columns: Sequence[str] | Mapping[str, str],
+    source: str,
+    *,
+    patterns: tuple[str, str] = ("train_{}", "validation_{}"),
+    best_epoch: int | Mapping[str, int] | None = None,
+    log: bool = False,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw losses by epoch, one panel each, training dashed and validation solid.
+
+    Parameters
+    ----------
+    history
+        One row an epoch, the epoch as index or column `epoch`; or several runs by name, drawn over each other.
+    columns
+        Losses to draw ("total", "align", ...), or a mapping from them to what the axis should say.
+    patterns
+        How a loss is called in the table for training and for validation. Either may be missing.
+    best_epoch
+        Epoch of the kept checkpoint (by run, if there are several), marked with a dot.
+    log
+        Logarithmic loss axis.
+    """
+    runs = {"": history} if isinstance(history, pd.DataFrame) else dict(history)
+    names = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
+    best = best_epoch if isinstance(best_epoch, Mapping) else dict.fromkeys(runs, best_epoch)
+    if not runs or not names:
+        raise InputError("there is nothing to draw: give at least one run and one column.")
+    fig = new_figure(1.1 + 2.15 * len(names))
+    axes = fig.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    labels: list[list[EndLabel]] = []
+    for ax, (column, label) in zip(axes, names.items(), strict=True):
+        ends: list[EndLabel] = []
+        found = False
+        for i, (run, table) in enumerate(runs.items()):
+            epochs = _epochs(table, run)
+            for split, pattern in zip(("training", "validation"), patterns, strict=True):
+                if pattern.format(column) not in table:
+                    continue
+                found = True
+                values = table[pattern.format(column)].to_numpy(float)
+                color = (
+                    (BLUE, VERMILION)[split == "validation"] if len(runs) == 1 else PALETTE[i % 7]
+                )
+                dashed = split == "training"
+                ax.plot(
+                    epochs,
+                    values,
+                    color=color,
+                    linestyle=(0, (3, 1.6)) if dashed else "-",
+                    linewidth=1.5 if dashed else 2.2,
+                    marker="o" if epochs.size == 1 else None,
+                )
+                if len(runs) == 1:
+                    ends.append(_end(epochs, values, split, color))
+                elif not dashed or patterns[1].format(column) not in table:
+                    ends.append(_end(epochs, values, run, color))
+                chosen = best.get(run)
+                if chosen is not None and not dashed and (epochs == chosen).any():
+                    value = float(values[epochs == chosen][0])
+                    ax.plot(chosen, value, "o", color=color, markersize=8, markeredgecolor="white")
+        if not found:
+            tried = " or ".join(pattern.format(column) for pattern in patterns)
+            raise InputError(f"history has no column {tried}: check the names or `patterns`.")
+        if log:
+            ax.set_yscale("log")
+        ax.set_ylabel(label)
+        _epoch_axis(ax, runs)
+        labels.append(ends)
+    axes[-1].set_xlabel("Epoch (number)")
+    fig.align_ylabels(axes)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    if len(runs) > 1:
+        handles = [
+            Line2D([], [], color=GREY, linestyle=(0, (3, 1.6)), linewidth=1.5),
+            Line2D([], [], color=GREY, linewidth=2.2),
+        ]
+        fig.legend(handles, ["training", "validation"], loc="outside upper right", ncols=2)
+    marked = "dot: kept checkpoint" if any(v is not None for v in best.values()) else ""
+    annotate_source(fig, source, "; ".join(part for part in (note, marked) if part))
+    for ax, ends in zip(axes, labels, strict=True):
+        label_ends(ax, ends)
+    return fig
+
+
+def _epochs(table: pd.DataFrame, run: str) -> NDArray[np.float64]:
+    if table.index.name == "epoch":
+        return table.index.to_numpy(float)
+    require_columns(table, ["epoch"], f"history {run}".strip())
+    return table["epoch"].to_numpy(float)
+
+
+def _end(
+    epochs: NDArray[np.float64], values: NDArray[np.float64], text: str, color: str
+) -> EndLabel:
+    """Label the last finite value: a run that broke off keeps its name."""
+    known = np.flatnonzero(np.isfinite(values))
+    last = int(known[-1]) if known.size else -1
+    return EndLabel(float(epochs[last]), float(values[last]), text, color)
+
+
+def _epoch_axis(ax: Axes, runs: Mapping[str, pd.DataFrame]) -> None:
+    epochs = np.concatenate([_epochs(table, run) for run, table in runs.items()])
+    low, high = (float(epochs.min()), float(epochs.max())) if epochs.size else (0.0, 1.0)
+    ax.set_xlim(low - 0.02 * (high - low or 1), high + 0.02 * (high - low or 1))
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+
+
+@styled
+def plot_monitors(
+    history: pd.DataFrame | Mapping[str, pd.DataFrame],
+    columns: Mapping[str, str],
+    source: str,
+    *,
+    references: Mapping[str, tuple[float, str]] | None = None,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw monitors against collapse by epoch, each with the value that would be bad news.
+
+    Parameters
+    ----------
+    history
+        One row an epoch, the epoch as index or column `epoch`; or several runs by name.
+    columns
+        Column to axis label, for example {"effective_rank": "Effective rank (dimensions)"}.
+    references
+        Column to (value, what it means), drawn as a dashed line: (1.0, "collapsed").
+    """
+    runs = {"": history} if isinstance(history, pd.DataFrame) else dict(history)
+    if not runs or not columns:
+        raise InputError("there is nothing to draw: give at least one run and one column.")
+    fig = new_figure(0.9 + 2.05 * len(columns))
+    axes = fig.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
+    labels: list[list[EndLabel]] = []
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+        ends: list[EndLabel] = []
+        for i, (run, table) in enumerate(runs.items()):
+            require_columns(table, [column], f"history {run}".strip())
+            epochs, values = _epochs(table, run), table[column].to_numpy(float)
+            color = PALETTE[i % len(PALETTE)]
+            ax.plot(epochs, values, color=color, marker="o" if epochs.size == 1 else None)
+            if run and epochs.size:
+                ends.append(_end(epochs, values, run, color))
+        ax.set_ylabel(label)
+        ax.margins(y=0.12)
+        _epoch_axis(ax, runs)
+        if references and column in references:
+            value, text = references[column]
+            ax.axhline(value, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4)
+            low, high = ax.get_ylim()
+            above = value < (low + high) / 2
+            ax.annotate(
+                text,
+                (0.99, value),
+                xycoords=ax.get_yaxis_transform(),
+                ha="right",
+                xytext=(0, 3 if above else -3),
+                textcoords="offset points",
+                va="bottom" if above else "top",
+                fontsize=10.5,
+                color=ink(GREY),
+                path_effects=[withStroke(linewidth=3, foreground="white")],
+            )
+        labels.append(ends)
+    axes[-1].set_xlabel("Epoch (number)")
+    fig.align_ylabels(axes)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    annotate_source(fig, source, note)
+    for ax, ends in zip(axes, labels, strict=True):
+        label_ends(ax, ends)
+    return fig
