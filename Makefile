@@ -16,8 +16,12 @@ export MALLOC_TRIM_THRESHOLD_ = 8589934592
 export MALLOC_TOP_PAD_ = 1073741824
 export PYTHONHASHSEED = 0
 export HF_HUB_OFFLINE ?= 1
+# Lines of a long training go to this terminal; in JupyterLab they appear under the cell.
+export ECGREPRO_PROGRESS = terminal
+# Two BLAS threads beside torch's own slow small fits down many times.
+export OPENBLAS_NUM_THREADS = 1
 
-SNAKEMAKE = snakemake --cores $(CORES) --quiet host progress --rerun-triggers mtime input \
+SNAKEMAKE = snakemake --cores $(CORES) --quiet host progress rules reason --rerun-triggers mtime input \
   --config profile=$(PROFILE) run=$(RUN) release=$(RELEASE) text_model=$(TEXT_MODEL) chapter=$(CHAPTER) --
 
 .PHONY: book test env chapter needs lab data notebooks references lint bench clean

@@ -14,19 +14,22 @@ NEEDS = {
     "04_text_embeddings": ["release", "packed", "reports"],
     "05_encoders": ["release", "packed"],
     "06_alignment": ["release", "packed", "ecg_ids", "z_text", "text_ids"],
-    "07_representation": ["release", "packed", "reports", "statement_vectors", "alignment_model", "z_ecg"],
-    "08_cohorts": ["release", "packed"],
+    "07_representation": [
+        "release", "packed", "reports", "statement_vectors", "ecg_ids", "text_ids",
+        "alignment_model", "z_ecg", "e_ecg", "e_text",
+    ],
+    "08_cohorts": ["release"],
     "09_risk": ["release", "follow_up", "cohorts", "cohort_packed", "alignment_model"],
     "10_evaluation": ["release", "follow_up", "cohorts", "cohort_packed", "risk_scores", "risk_model"],
-    "12_published_and_ours": ["release", "alignment_metrics", "probes", "evaluation"],
+    "12_published_and_ours": ["release", "alignment_metrics", "probes", "cohorts", "evaluation"],
     "99_status": ["release", "encoders", "probes", "evaluation", "published"],
 }
 
 RUN = prepare_run(
-    config.get("profile", "demo"),
-    {name: str(config.get(name, "")) for name in ("release", "text_model")},
+    config.get("profile") or "demo",
+    {name: config.get(name) or "" for name in ("release", "text_model")},
     runs.CHAPTERS,
-    config.get("run", ""),
+    config.get("run") or "",
 )
 FOLDER = f"runs/{RUN}"
 PAGES = glob_wildcards("book/{page}.md").page
@@ -80,8 +83,8 @@ for chapter in NEEDS:
         params:
             chapter=chapter,
         shell:
-            "papermill {input.notebook} {output.executed} --kernel python3 -f {input.parameters}"
-            " --no-progress-bar --log-level WARNING"
+            "echo 'running {params.chapter}' && papermill {input.notebook} {output.executed} --kernel python3"
+            " -f {input.parameters} --no-progress-bar --log-level WARNING"
 
 
 rule needs:

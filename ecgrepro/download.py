@@ -6,19 +6,16 @@ python -m ecgrepro.download --out data/ptbxl --rate 100
 import argparse
 import re
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-
 from ecgrepro.errors import InputError
 from ecgrepro.files import sha256_file
 from ecgrepro.progress import progress_bar
 from ecgrepro.ptbxl import DATABASE, PATH_COLUMNS, STATEMENTS
+from ecgrepro.transfer import DownloadError, Source, command_status, fetch_file, fetch_text
 from ecgrepro.wfdb_files import folder_problem, path_problem
 
 PTBXL_URL = "https://physionet.org/files/ptb-xl/1.0.3/"
@@ -29,12 +26,7 @@ _VERIFIED = ".verified.tsv"
 """What was hashed: sha256, size, time of change, path; so that a second run hashes nothing again."""
 
 _LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)$")
-_BLOCK = 1 << 14
 _GIVE_UP = 10
-
-
-class DownloadError(InputError):
-    """One file cannot be fetched; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +44,6 @@ class Downloaded:
             f"{self.out}: {self.fetched + self.present:,} files complete and verified "
             f"({self.fetched:,} fetched, {self.received / 1e6:,.1f} MB; {self.present:,} there before)"
         )
-
-
-@dataclass(frozen=True)
-class _Source:
-    """How to ask the server: address, patience, and one HTTP session a thread."""
-
-    url: str
-    timeout: tuple[float, float]
-    attempts: int
-    pause: float
-    sessions: threading.local
-
-    def session(self) -> requests.Session:
-        """Return this thread's session (a session is not safe to share)."""
-        if not hasattr(self.sessions, "session"):
-            self.sessions.session = requests.Session()
-            # a compressed answer would have other lengths than the ranges asked for
-            self.sessions.session.headers["Accept-Encoding"] = "identity"
-        session: requests.Session = self.sessions.session
-        return session
 
 
 def download_release(
@@ -118,9 +90,9 @@ def download_release(
         raise InputError(
             f"workers ({workers}) must be 1 to 16 and attempts ({attempts}) at least 1."
         )
-    source = _Source(f"{base_url.rstrip('/')}/", timeout, attempts, pause, threading.local())
+    source = Source(f"{base_url.rstrip('/')}/", timeout, attempts, pause)
     out.mkdir(parents=True, exist_ok=True)
-    sums = parse_sums(_fetch_text(source, SUMS), source.url)
+    sums = parse_sums(fetch_text(source, SUMS), source.url)
     tables = [name for name in sums if "/" not in name]
     records = [name for name in sums if name.startswith(f"records{rate}/")]
     absent = {DATABASE, STATEMENTS} - set(tables)
@@ -175,55 +147,8 @@ def parse_sums(text: str, url: str) -> dict[str, str]:
     return sums
 
 
-def _fetch_text(source: _Source, name: str) -> str:
-    """Fetch a small text file whole, with retries."""
-
-    def attempt() -> str:
-        with source.session().get(source.url + name, timeout=source.timeout) as response:
-            _check_status(response, name)
-            return response.content.decode("utf-8", errors="replace")
-
-    return _with_retries(source, name, attempt)
-
-
-def _with_retries(source: _Source, name: str, attempt: Callable[[], str]) -> str:
-    """Call `attempt` until it succeeds; a broken connection, a wrong byte, a busy server are tried again."""
-    trouble = ""
-    for turn in range(source.attempts):
-        if turn:
-            time.sleep(source.pause * 2 ** (turn - 1))
-        try:
-            return attempt()
-        except _TryAgain as error:
-            trouble = str(error)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            trouble = f"no connection or no answer in time ({type(error).__name__})"
-        except requests.exceptions.ChunkedEncodingError:
-            trouble = "the connection broke off"
-        except requests.RequestException as error:
-            raise DownloadError(f"{source.url}{name} cannot be asked for ({error}).") from None
-    raise DownloadError(
-        f"{source.url}{name}: {trouble}, {source.attempts} times: try again later, what is complete stays."
-    )
-
-
-class _TryAgain(Exception):
-    """The server's answer is of no use now but may be later."""
-
-
-def _check_status(response: requests.Response, name: str) -> None:
-    """Raise for an HTTP error: at once for the client's (404 ...), to try again for the server's."""
-    status = response.status_code
-    if status >= 500 or status in (408, 425, 429):
-        raise _TryAgain(f"the server answered {status} {response.reason}")
-    if status >= 400:
-        raise DownloadError(
-            f"{response.url}: the server answered {status} {response.reason}: check the address of {name}."
-        )
-
-
 def _fetch_all(
-    source: _Source,
+    source: Source,
     out: Path,
     sums: dict[str, str],
     workers: int,
@@ -239,7 +164,12 @@ def _fetch_all(
     pool = ThreadPoolExecutor(workers)
     bar = progress_bar(len(sums), "download", "file", progress)
     try:
-        futures = {pool.submit(_fetch_file, source, out, name, sums[name]): name for name in sums}
+        futures = {
+            pool.submit(
+                fetch_file, source, name, out / name, sha256_file, sums[name], "SHA-256"
+            ): name
+            for name in sums
+        }
         for future in as_completed(futures):
             bar.update()
             name = futures[future]
@@ -259,54 +189,6 @@ def _fetch_all(
         raise InputError(
             f"{failures[0]}{more} Run the same command again to fetch what is missing in {out}."
         )
-    return received
-
-
-def _fetch_file(source: _Source, out: Path, name: str, sha256: str) -> int:
-    """Fetch one file into `name.part`, going on where it ends, and rename it when its hash is right."""
-    path = out / name
-    part = path.with_name(f"{path.name}.part")
-    received = 0
-
-    def attempt() -> str:
-        nonlocal received
-        received += _append(source, name, part)
-        found = sha256_file(part)
-        if found != sha256:
-            part.unlink()
-            raise _TryAgain("the bytes have a wrong SHA-256")
-        part.replace(path)
-        return found
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _with_retries(source, name, attempt)
-    except OSError as error:
-        raise DownloadError(f"{path} cannot be written ({error.strerror or error}).") from None
-    return received
-
-
-def _append(source: _Source, name: str, part: Path) -> int:
-    """Ask for the bytes that `part` lacks and append them; start over where the server cannot do that."""
-    have = part.stat().st_size if part.exists() else 0
-    asked = {"Range": f"bytes={have}-"} if have else {}
-    with source.session().get(
-        source.url + name, headers=asked, stream=True, timeout=source.timeout
-    ) as response:
-        if response.status_code == 416:  # nothing follows: the hash tells if the part is complete
-            return 0
-        _check_status(response, name)
-        goes_on = response.status_code == 206 and response.headers.get(
-            "Content-Range", ""
-        ).startswith(f"bytes {have}-")
-        if response.status_code == 206 and not goes_on:
-            part.unlink(missing_ok=True)
-            raise _TryAgain("the server answered another range than asked for")
-        received = 0
-        with part.open("ab" if goes_on else "wb") as stream:
-            for block in response.iter_content(_BLOCK):
-                stream.write(block)
-                received += len(block)
     return received
 
 
@@ -349,16 +231,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base-url", default=PTBXL_URL, help="folder that holds SHA256SUMS.txt")
     parser.add_argument("--workers", type=int, default=4, help="files at the same time")
     given = parser.parse_args(arguments)
-    try:
-        done = download_release(given.out, given.base_url, given.rate, workers=given.workers)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: run the same command again to go on", file=sys.stderr)
-        return 130
-    print(done.summary())
-    return 0
+    return command_status(
+        lambda: download_release(
+            given.out, given.base_url, given.rate, workers=given.workers
+        ).summary()
+    )
 
 
 if __name__ == "__main__":

@@ -11,3 +11,8 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Show one line in IPython (its documented hook for custom tracebacks)."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error, for use inside a sentence; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

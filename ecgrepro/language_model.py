@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgrepro.errors import InputError
+from ecgrepro.errors import InputError, first_line
 from ecgrepro.files import sha256_file
 from ecgrepro.lexical import LexicalModel
+from ecgrepro.model_hub import find_snapshot, weight_files
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,6 @@ BIO_CLINICAL_BERT_REVISION = "d5892b39a4adaed74b92212a44081509db72f87b"
 PINNED_REVISIONS = {BIO_CLINICAL_BERT: BIO_CLINICAL_BERT_REVISION}
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_CONFIG_FILES = ["*.json", "*.txt", "*.model"]
-_REACH_SECONDS = 1.5
 
 
 class TextModel(Protocol):
@@ -108,75 +107,6 @@ class TransformerModel:
         return vectors
 
 
-def _ways_out(name: str, revision: str | None) -> str:
-    """Name the three ways to get a text model, for an error message."""
-    pin = f" --revision {revision}" if revision else ""
-    return (
-        f"either (1) download it once where there is a network with `.venv/bin/hf download {name}{pin}` "
-        "(or pass allow_download=True), (2) give the path of a local folder that holds the model, "
-        "or (3) use 'lexical', the stand-in that needs no download."
-    )
-
-
-def _hub_folder(name: str, revision: str | None, allow_download: bool) -> Path:
-    """Find a hub model's snapshot on this machine, downloading it only if allowed.
-
-    Everything is then loaded from that folder, so transformers itself never asks the network (its own search
-    takes 20 to 50 s before it gives up).
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
-
-    try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
-        if (folder / "config.json").is_file() and _weight_files(folder):
-            return folder
-    except (OSError, ValueError):
-        pass
-    if not allow_download:
-        raise InputError(
-            f"The text model {name!r} is not on this machine: {_ways_out(name, revision)}"
-        )
-    if HF_HUB_OFFLINE or not _reachable(ENDPOINT):
-        raise InputError(
-            f"The text model {name!r} is not on this machine and {ENDPOINT} cannot be reached: "
-            f"{_ways_out(name, revision)}"
-        )
-    try:
-        folder = Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=[*_CONFIG_FILES, "*.safetensors"]
-            )
-        )
-        if not list(folder.glob("*.safetensors")):
-            snapshot_download(name, revision=revision, allow_patterns=["pytorch_model*.bin"])
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The download of {name!r} failed ({first_line(error)}): {_ways_out(name, revision)}"
-        ) from error
-    return folder
-
-
-def _reachable(endpoint: str) -> bool:
-    """Ask the hub for an answer of any kind, within seconds."""
-    import requests
-
-    try:
-        requests.head(endpoint, timeout=_REACH_SECONDS)
-    except requests.RequestException:
-        return False
-    return True
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """List a model folder's weights: safetensors where there are any, else PyTorch's .bin."""
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-
-
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or ":" in name
 
@@ -211,18 +141,29 @@ def load_text_model(
     """
     if name == "lexical":
         return LexicalModel()
+    folder = find_model_folder(name, revision, allow_download)
+    # a hub snapshot's folder is named by its commit, also when a branch or no revision was asked for
+    commit = None if folder == Path(name).expanduser() else folder.name
+    return _load_folder(name, folder, commit)
+
+
+def find_model_folder(name: str, revision: str | None, allow_download: bool) -> Path:
+    """Find the folder of a model: a local one, or a hub model's snapshot on this machine.
+
+    Raises
+    ------
+    InputError
+        It is not here, with the three ways out.
+    """
     folder = Path(name).expanduser()
     if name and folder.is_dir():
-        return _load_folder(name, folder, None)
+        return folder
     if _looks_like_path(name) or not _HUB_ID.fullmatch(name):
         raise InputError(
             f"The text model {name!r} is neither a folder nor a hub id: give the path of an existing folder, "
             f"a hub id such as {BIO_CLINICAL_BERT!r}, or 'lexical'."
         )
-    revision = revision or PINNED_REVISIONS.get(name)
-    folder = _hub_folder(name, revision, allow_download)
-    # the snapshot's folder carries the commit, also when a branch or no revision was asked for
-    return _load_folder(name, folder, folder.name)
+    return find_snapshot(name, revision or PINNED_REVISIONS.get(name), allow_download)
 
 
 @contextmanager
@@ -247,7 +188,7 @@ def _load_folder(name: str, folder: Path, revision: str | None) -> TransformerMo
         raise InputError(
             f"The folder {folder} has no config.json: give a folder written by save_pretrained."
         )
-    if not _weight_files(folder):
+    if not weight_files(folder):
         raise InputError(
             f"The folder {folder} has neither *.safetensors nor pytorch_model*.bin: copy the weights there."
         )
@@ -305,7 +246,7 @@ def describe_model(model: TextModel) -> dict[str, Any]:
     dict
         `name`, `revision`, `dimension`, `description`, and `weights_sha256` (hash by file; empty for 'lexical').
     """
-    files = _weight_files(model.folder) if isinstance(model, TransformerModel) else []
+    files = weight_files(model.folder) if isinstance(model, TransformerModel) else []
     return {
         "name": model.name,
         "revision": model.revision,

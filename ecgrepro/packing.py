@@ -1,4 +1,4 @@
-"""WFDB files to one int16 memory map: read once, verified, resumable; then opened in no time.
+"""WFDB files, or arrays, to one int16 memory map: read once, verified, resumable; opened by `open_packed`.
 
 A pack is a folder:
 
@@ -7,31 +7,31 @@ A pack is a folder:
 `ecg_ids.npy`      int64 `(N,)`, ascending: row of each record
 `skipped.csv`      `ecg_id`, `file`, `reason` of each record that is not in `signals.npy`
 `packed.json`      provenance; written last, so a folder without it is not finished
-`journal.jsonl`    what was read so far; by it a killed pack goes on where it stood
+`journal.jsonl`    what was read of a release so far; by it a killed pack goes on where it stood
 =================  =====================================================================================
 
 No file holds a time of day, so that equal input gives equal bytes, interrupted or not.
 """
 
 import csv
+import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ecgrepro.errors import InputError
-from ecgrepro.files import atomic_path, read_json, write_json
+from ecgrepro.files import atomic_path, write_json
+from ecgrepro.packed import Packed, open_packed, whole_numbers
 from ecgrepro.packing_state import (
+    FORMAT,
     IDS,
     JOURNAL,
-    NO_FILE,
     PART,
     PROVENANCE,
     SIGNALS,
@@ -49,83 +49,13 @@ from ecgrepro.ptbxl import Release
 from ecgrepro.signals import INVALID, LEADS, PACKED_GAIN
 from ecgrepro.wfdb_files import RecordError, read_record
 
+__all__ = ["Packed", "open_packed", "pack", "pack_arrays"]
+
 SECONDS = 10
 """Length of every PTB-XL record."""
 
 CHUNK = 128
 """Records between two entries of the journal: at most so many are read twice after a kill."""
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A finished pack.
-
-    Attributes
-    ----------
-    folder
-        Where it lies.
-    rate
-        Samples per second.
-    ecg_ids
-        int64 `(N,)`, ascending.
-    signals
-        Read-only memory map, int16 `(N, 12, samples)`, 1000 adu per mV; -32768 (WFDB's invalid sample)
-        becomes NaN in `signals.to_millivolts` and 0 in `signals.prepare`.
-    skipped
-        `ecg_id`, `file`, `reason` of each record of the index that is not packed.
-    flat, incomplete
-        ecg_ids of packed records with a flat lead, and with unrecorded samples.
-    """
-
-    folder: Path
-    rate: int
-    ecg_ids: NDArray[np.int64]
-    signals: NDArray[np.int16]
-    skipped: pd.DataFrame
-    flat: tuple[int, ...]
-    incomplete: tuple[int, ...]
-
-    def rows(self, ecg_ids: Iterable[int]) -> NDArray[np.int64]:
-        """Return the positions of `ecg_ids` in `signals`, in the order given.
-
-        Raises
-        ------
-        InputError
-            Names the first id that is not packed, with the reason where one is on record.
-        """
-        wanted = np.asarray(list(ecg_ids), dtype=object)
-        try:
-            ids = wanted.astype(np.int64)
-            whole = bool((ids == wanted).all())
-        except (TypeError, ValueError, OverflowError):
-            whole = False
-        if not whole:
-            raise InputError(f"ecg_ids must be whole numbers, got {wanted[:3]}: check the table.")
-        positions = np.searchsorted(self.ecg_ids, ids)
-        found = self.ecg_ids[np.minimum(positions, len(self.ecg_ids) - 1)] == ids
-        if not found.all():
-            unknown = int(ids[~found][0])
-            known = self.skipped.loc[self.skipped["ecg_id"] == unknown, "reason"]
-            why = f" ({known.iloc[0]})" if len(known) else ""
-            raise InputError(
-                f"ecg_id {unknown} is not packed in {self.folder}{why}: use only Packed.ecg_ids."
-            )
-        return positions.astype(np.int64)
-
-    def summary(self) -> str:
-        """Return one line a reader wants to see: what is packed, missing, skipped, odd."""
-        listed = len(self.ecg_ids) + len(self.skipped)
-        missing = int((self.skipped["reason"] == NO_FILE).sum())
-        parts = [f"{len(self.ecg_ids):,} of {listed:,} records packed"]
-        if missing:
-            parts.append(f"{missing:,} of {listed:,} records have no file")
-        if len(self.skipped) > missing:
-            parts.append(f"{len(self.skipped) - missing:,} skipped for another reason")
-        if self.flat:
-            parts.append(f"{len(self.flat):,} with a flat lead")
-        if self.incomplete:
-            parts.append(f"{len(self.incomplete):,} with unrecorded samples")
-        return "; ".join(parts)
 
 
 def pack(release: Release, out: Path | str, progress: bool = True, replace: bool = False) -> Packed:
@@ -183,44 +113,111 @@ def pack(release: Release, out: Path | str, progress: bool = True, replace: bool
             write_all(journal, json.dumps(entry).encode() + b"\n")
             chunks.append(entry)
             bar.update(len(batch))
-        _finish(out, part, chunks, skipped, fingerprint, release.rate)
+        _finish(out, part, chunks, skipped, fingerprint, samples)
     return open_packed(out)
 
 
-def open_packed(folder: Path | str) -> Packed:
-    """Open a finished pack; nothing is read but the ids and the skip list.
+def pack_arrays(
+    signals: NDArray[np.int16] | Iterable[NDArray[np.int16]],
+    ecg_ids: ArrayLike,
+    rate: int,
+    out: Path | str,
+    source: str,
+    replace: bool = False,
+) -> Packed:
+    """Write signals that come from no PTB-XL release (another cohort's, say) as the pack `out`.
+
+    Nothing of an earlier pack in `out` is touched before the last signal has come.
+
+    Parameters
+    ----------
+    signals
+        int16 `(n, 12, samples)` as `signals.LEADS`, 1000 adu per mV, -32768 where not recorded; or blocks
+        `(k, 12, samples)` one after another, so that not all need to be in memory.
+    ecg_ids
+        `(n,)` whole numbers, in the order of the signals; the pack itself is in ascending order.
+    rate
+        Samples per second.
+    out
+        Folder of the pack; made where missing.
+    source
+        Where the signals come from, in words; a pack of the same source is replaced.
+    replace
+        Allow `out` to hold the pack of another source or release, which is then lost.
 
     Raises
     ------
     InputError
-        The folder holds no finished pack, or its files do not fit together.
+        A block is not int16 `(k, 12, samples)`, ids repeat or do not fit the signals, or `out` holds another pack.
     """
-    folder = Path(folder)
-    if not (folder / PROVENANCE).is_file():
-        raise InputError(
-            f"{folder} holds no finished pack ({PROVENANCE} is missing): run pack first."
-        )
-    provenance = read_json(folder / PROVENANCE)
-    try:
-        ecg_ids = np.load(folder / IDS, allow_pickle=False)
-        signals = np.load(folder / SIGNALS, mmap_mode="r", allow_pickle=False)
-        skipped = pd.read_csv(folder / SKIPPED, keep_default_na=False)
-        expected = (provenance["records"], len(LEADS), provenance["samples"])
-        fits = (
-            signals.shape == expected and signals.dtype == np.int16 and len(ecg_ids) == len(signals)
-        )
-        rate = int(provenance["rate"])
-        flat, incomplete = provenance["flat"], provenance["incomplete"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"the pack in {folder} is damaged ({error}): delete it, pack again."
-        ) from None
-    if not fits:
-        raise InputError(
-            f"the pack in {folder} is damaged (signals {signals.shape} {signals.dtype}, "
-            f"{len(ecg_ids)} ids, expected {expected} int16): delete it, pack again."
-        )
-    return Packed(folder, rate, ecg_ids, signals, skipped, tuple(flat), tuple(incomplete))
+    out = Path(out)
+    ids = whole_numbers(ecg_ids)
+    order = np.argsort(ids, kind="stable")
+    if ids.ndim != 1 or len(ids) == 0 or (np.diff(ids[order]) == 0).any():
+        raise InputError("ecg_ids are empty or repeat: give one whole number a record.")
+    if not isinstance(rate, int | np.integer) or rate < 1:
+        raise InputError(f"rate is {rate!r}: give whole samples per second.")
+    fingerprint: dict[str, Any] = {"format": FORMAT, "rate": int(rate), "source": source}
+    refuse_other(out, fingerprint, replace)
+    place = np.empty(len(ids), dtype=np.int64)
+    place[order] = np.arange(len(ids))
+    flat, incomplete = np.zeros((2, len(ids)), dtype=bool)
+    digest = hashlib.sha256(ids.astype("<i8").tobytes())
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out / PART) as temporary, temporary.open("r+b", buffering=0) as part:
+        start = samples = 0
+        for block in _blocks(signals):
+            stop, samples = start + len(block), block.shape[2]
+            if stop > len(ids):
+                raise InputError(f"there are more signals than {len(ids)} ecg_ids: align the rows.")
+            content = np.ascontiguousarray(block, dtype="<i2")
+            digest.update(content.data)
+            here = place[start:stop]
+            flat[here], incomplete[here] = _oddities(content)
+            stride = len(LEADS) * samples * 2
+            for position, record in zip(here.tolist(), content, strict=True):
+                part.seek(len(npy_header(0, samples)) + position * stride)
+                write_all(part, record.data.cast("B"))
+            start = stop
+        if start < len(ids):
+            raise InputError(f"{start} signals do not fit {len(ids)} ecg_ids: align the rows.")
+    for stale in (PROVENANCE, JOURNAL):
+        (out / stale).unlink(missing_ok=True)
+    ids = ids[order]
+    fingerprint["content_sha256"] = digest.hexdigest()
+    entry = {
+        "ecg_ids": ids.tolist(),
+        "skipped": [],
+        "flat": ids[flat].tolist(),
+        "incomplete": ids[incomplete].tolist(),
+    }
+    with (out / PART).open("r+b", buffering=0) as part:
+        _finish(out, part, [entry], [], fingerprint, samples)
+    return open_packed(out)
+
+
+def _blocks(
+    signals: NDArray[np.int16] | Iterable[NDArray[np.int16]],
+) -> Iterator[NDArray[np.int16]]:
+    """Yield blocks `(k, 12, samples)` with k > 0, all checked and of one length."""
+    if isinstance(signals, np.ndarray):
+        whole, starts = signals, range(0, len(signals), CHUNK)
+        signals = (whole[start : start + CHUNK] for start in starts)
+    samples = None
+    for block in signals:
+        if block.ndim != 3 or block.shape[1] != len(LEADS) or block.dtype != np.int16:
+            raise InputError(
+                f"signals have shape {block.shape} and type {block.dtype}: "
+                "give int16 (records, 12, samples)."
+            )
+        if block.shape[2] == 0 or block.shape[2] != (samples or block.shape[2]):
+            raise InputError(
+                f"signals of {block.shape[2]} samples follow {samples or 'none'}: "
+                "give one length above 0 for all."
+            )
+        samples = block.shape[2]
+        if len(block):
+            yield block
 
 
 def _read_chunk(
@@ -239,17 +236,23 @@ def _read_chunk(
         else:
             ecg_ids.append(ecg_id)
     block = block[: len(ecg_ids)]
-    low, high = block.min(axis=-1), block.max(axis=-1)
+    flat, incomplete = _oddities(block)
     ids = np.array(ecg_ids, dtype=np.int64)
     content = block.data.cast("B") if ecg_ids else memoryview(b"")
     entry = {
         "ecg_ids": ecg_ids,
         "skipped": skipped,
-        "flat": ids[(low == high).any(axis=-1)].tolist(),
-        "incomplete": ids[(low == INVALID).any(axis=-1)].tolist(),
+        "flat": ids[flat].tolist(),
+        "incomplete": ids[incomplete].tolist(),
         "crc32": zlib.crc32(content),
     }
     return content, entry
+
+
+def _oddities(block: NDArray[np.int16]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which records `(n, 12, samples)` have a flat lead, and which have unrecorded samples."""
+    low, high = block.min(axis=-1), block.max(axis=-1)
+    return (low == high).any(axis=-1), (low == INVALID).any(axis=-1)
 
 
 def _finish(
@@ -258,7 +261,7 @@ def _finish(
     chunks: list[dict[str, Any]],
     missing: list[Skip],
     fingerprint: dict[str, Any],
-    rate: int,
+    samples: int,
 ) -> None:
     """Write ids, skip list and header, give the part file its name, and provenance last."""
     ecg_ids = [ecg_id for chunk in chunks for ecg_id in chunk["ecg_ids"]]
@@ -273,7 +276,6 @@ def _finish(
         )
     with atomic_path(out / IDS) as temporary, temporary.open("wb") as binary:
         np.save(binary, np.array(ecg_ids, dtype="<i8"), allow_pickle=False)
-    samples = SECONDS * rate
     header = npy_header(len(ecg_ids), samples)
     part.truncate(len(header) + len(ecg_ids) * len(LEADS) * samples * 2)
     part.seek(0)
@@ -288,7 +290,7 @@ def _finish(
             "gain_adu_per_mv": PACKED_GAIN,
             "incomplete": [ecg_id for chunk in chunks for ecg_id in chunk["incomplete"]],
             "leads": list(LEADS),
-            "rate": rate,
+            "rate": fingerprint["rate"],
             "records": len(ecg_ids),
             "samples": samples,
             "skipped": len(skipped),

@@ -122,7 +122,8 @@ def refuse_other(out: Path, fingerprint: dict[str, Any], replace: bool) -> None:
     )
     for entry in held:
         other = entry.get("fingerprint", {})
-        if any(other.get(key) != fingerprint[key] for key in ("csv_sha256", "rate")):
+        keys = ("csv_sha256", "source", "rate")  # of a release, of arrays, of both
+        if any(other.get(key) != fingerprint.get(key) for key in keys):
             raise InputError(
                 f"{out} holds the pack of another release or rate ({other.get('rate')} Hz): "
                 "give another folder, or pass replace=True to lose it."

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ecgrepro.errors import InputError
+from ecgrepro.errors import InputError, first_line
 from ecgrepro.files import atomic_path
 from ecgrepro.language_model import (
     BIO_CLINICAL_BERT,
@@ -26,7 +26,6 @@ from ecgrepro.language_model import (
     TextModel,
     TransformerModel,
     describe_model,
-    first_line,
     load_text_model,
 )
 from ecgrepro.reports import ZeroConfidence, code_column, code_weights, warn_unknown

@@ -29,7 +29,17 @@ def strip(notebook: NotebookNode) -> NotebookNode:
 
 def main() -> None:
     """Run every chapter at the smoke profile and store it stripped."""
-    command = ["snakemake", "--cores", "2", "--quiet", "host", "progress", "--config", "profile=smoke", "--"]
+    command = [
+        "snakemake",
+        "--cores",
+        "2",
+        "--quiet",
+        "host",
+        "progress",
+        "--config",
+        "profile=smoke",
+        "--",
+    ]
     targets = [f"runs/smoke/executed/{chapter}.ipynb" for chapter in CHAPTERS]
     subprocess.run([*command, *targets], cwd=ROOT, check=True)
     REFERENCES.mkdir(exist_ok=True)

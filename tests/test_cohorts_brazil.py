@@ -8,6 +8,7 @@ import pytest
 from ecgrepro.cohorts import code15, sami_trop
 from ecgrepro.cohorts.tracings import read_tracings, recorded_span, to_packed
 from ecgrepro.errors import InputError
+from ecgrepro.packing import pack_arrays
 from ecgrepro.signals import INVALID
 
 N = 12
@@ -88,6 +89,17 @@ def test_sami_trop(sami):
     for row in (0, 1):  # amplitude in adu of 1/1000 mV, lead by lead
         recorded = signals[row][:, signals[row][0] != INVALID]
         np.testing.assert_allclose(recorded.max(axis=1), 1000 * np.arange(1, 13), rtol=0.02)
+
+
+def test_cohort_streams_into_a_pack(sami, tmp_path):
+    table = sami_trop.read_sami_trop(sami).table.iloc[::-1]
+    parts = np.array_split(table["row"].to_numpy(), 3)
+    blocks = (sami_trop.read_signals(sami, rows) for rows in parts)
+    packed = pack_arrays(blocks, table["ecg_id"], 100, tmp_path / "packed", sami_trop.SOURCE)
+    assert packed.ecg_ids.tolist() == list(range(291, 291 + N))
+    wanted = sami_trop.read_signals(sami, np.arange(N))
+    np.testing.assert_array_equal(packed.signals, wanted)
+    assert packed.incomplete == tuple(range(292, 291 + N, 2))  # those of 7 s
 
 
 def test_sami_trop_refuses_what_does_not_fit(sami):

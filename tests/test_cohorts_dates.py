@@ -33,7 +33,7 @@ def test_other_formats_are_refused_not_guessed(cell):
 
 
 def test_impossible_and_missing_days():
-    with pytest.raises(InputError, match=r"row 2: .* '2019-02-29', which is no day"):
+    with pytest.raises(InputError, match=r"row 2: .* '2019-02-29': this is no day"):
         parse_dates(column("2019-02-29"), "a.csv")
     with pytest.raises(InputError, match="row 3: column ecg_date is empty"):
         parse_dates(column("2019-02-28", None), "a.csv")

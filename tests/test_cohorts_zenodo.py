@@ -3,17 +3,18 @@
 import hashlib
 import io
 import json
-import threading
 import zipfile
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 
 import pytest
 
 from ecgrepro.cohorts.zenodo import download_record, main, parse_record
 from ecgrepro.errors import InputError
+from tests.flaky_server import Server, serve
 
 RECORD = 4905618
+FOLDER = f"records/{RECORD}/files/"
+CSV = f"{FOLDER}exams.csv"
 
 
 def archive(name: str, content: bytes) -> bytes:
@@ -23,114 +24,67 @@ def archive(name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def publish(server: Server, **files: bytes) -> None:
+    """Add files (exams_csv is exams.csv) to the record, and list all of them as Zenodo does."""
+    server.files |= {FOLDER + name.replace("_", "."): content for name, content in files.items()}
+    listing = [
+        {
+            "key": path.removeprefix(FOLDER),
+            "size": len(content),
+            "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
+        }
+        for path, content in server.files.items()
+        if path.startswith(FOLDER)
+    ]
+    server.files[f"api/records/{RECORD}"] = json.dumps({"files": listing}).encode()
+
+
 @pytest.fixture
-def server():
-    """Serves `state["files"]` as a record; `break_off` and `wrong` count the times to misbehave, by name."""
-    state = {
-        "files": {
-            "exams.csv": b"exam_id,age\n1,50\n" * 12_000,
-            "exams.zip": archive("exams.hdf5", b"tracings" * 1000),
-        },
-        "break_off": Counter(),
-        "wrong": Counter(),
-        "asked": [],
-    }
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_):
-            """Keep the test output quiet."""
-
-        def reply(self, status, body, headers=(), length=None):
-            self.send_response(status)
-            for key, value in headers:
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body) if length is None else length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self):
-            if self.path == f"/api/records/{RECORD}":
-                listing = [
-                    {
-                        "key": name,
-                        "size": len(content),
-                        "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
-                    }
-                    for name, content in state["files"].items()
-                ]
-                self.reply(200, json.dumps({"files": listing}).encode())
-                return
-            name = self.path.rsplit("/", 1)[1]
-            state["asked"].append((name, self.headers.get("Range", "")))
-            content = state["files"].get(name)
-            if content is None:
-                self.reply(404, b"")
-                return
-            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
-            if start >= len(content):
-                self.reply(416, b"")
-                return
-            if state["wrong"][name] > 0:
-                state["wrong"][name] -= 1
-                content = content[:-1] + bytes([content[-1] ^ 1])
-            body = content[start:]
-            headers = (
-                [("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")]
-                if start
-                else []
-            )
-            if state["break_off"][name] > 0:
-                state["break_off"][name] -= 1
-                self.reply(206 if start else 200, body[: len(body) // 2], headers, len(body))
-                self.close_connection = True
-                return
-            self.reply(206 if start else 200, body, headers)
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    state["url"] = f"http://127.0.0.1:{http.server_address[1]}"
-    yield state
-    http.shutdown()
-    http.server_close()
+def server() -> Iterator[Server]:
+    with serve(Server({})) as state:
+        publish(
+            state,
+            exams_csv=b"exam_id,age\n1,50\n" * 12_000,
+            exams_zip=archive("exams.hdf5", b"tracings" * 1000),
+        )
+        yield state
 
 
 def fetch(server, out, names=("exams.csv", "exams.zip"), attempts=5):
     return download_record(
-        RECORD, names, out, server["url"], attempts=attempts, pause=0.01, progress=False
+        RECORD, names, out, server.url, attempts=attempts, pause=0.01, progress=False
     )
 
 
 def test_files_arrive_verified_and_archives_unpacked(server, tmp_path):
     paths = fetch(server, tmp_path)
     assert [path.name for path in paths] == ["exams.csv", "exams.hdf5"]
-    assert paths[0].read_bytes() == server["files"]["exams.csv"]
+    assert paths[0].read_bytes() == server.files[CSV]
     assert paths[1].read_bytes() == b"tracings" * 1000
     assert not (tmp_path / "exams.zip").exists()
-    server["asked"].clear()
+    server.asked.clear()
     assert fetch(server, tmp_path) == paths
-    assert server["asked"] == []  # nothing is fetched twice
+    assert server.asked == [(f"api/records/{RECORD}", "")]  # nothing is fetched twice
     paths[1].write_bytes(b"cut short")
     assert fetch(server, tmp_path)[1].read_bytes() == b"tracings" * 1000
 
 
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
-    server["break_off"]["exams.csv"] = 2
+    server.break_off[CSV] = 2
     fetch(server, tmp_path, ["exams.csv"])
-    assert (tmp_path / "exams.csv").read_bytes() == server["files"]["exams.csv"]
-    ranges = [given for name, given in server["asked"] if name == "exams.csv"]
+    assert (tmp_path / "exams.csv").read_bytes() == server.files[CSV]
+    ranges = server.asked_for(CSV)
+    assert len(ranges) == 3
     assert ranges[0] == ""
     assert all(given.startswith("bytes=") for given in ranges[1:])
 
 
 def test_a_wrong_byte_is_never_kept(server, tmp_path):
-    server["wrong"]["exams.csv"] = 1
+    server.wrong_byte[CSV] = 1
     fetch(server, tmp_path, ["exams.csv"])
-    assert (tmp_path / "exams.csv").read_bytes() == server["files"]["exams.csv"]
+    assert (tmp_path / "exams.csv").read_bytes() == server.files[CSV]
     (tmp_path / "exams.csv").unlink()
-    server["wrong"]["exams.csv"] = 9
+    server.wrong_byte[CSV] = 9
     with pytest.raises(InputError, match="wrong MD5, 2 times"):
         fetch(server, tmp_path, ["exams.csv"], attempts=2)
     assert list(tmp_path.iterdir()) == []
@@ -152,19 +106,19 @@ def test_missing_files_servers_and_bad_listings(server, tmp_path):
 
 
 def test_archives_are_unpacked_by_name_only(server, tmp_path):
-    server["files"]["exams.zip"] = archive("../../outside.hdf5", b"x")
+    publish(server, exams_zip=archive("../../outside.hdf5", b"x"))
     assert fetch(server, tmp_path / "in", ["exams.zip"])[0] == tmp_path / "in" / "outside.hdf5"
     assert not (tmp_path.parent / "outside.hdf5").exists()
-    server["files"]["exams.zip"] = archive("readme.txt", b"x")
+    publish(server, exams_zip=archive("readme.txt", b"x"))
     with pytest.raises(InputError, match="holds 0 hdf5 files"):
         fetch(server, tmp_path / "in", ["exams.zip"])
-    server["files"]["exams.zip"] = b"no archive at all"
+    publish(server, exams_zip=b"no archive at all")
     with pytest.raises(InputError, match="is not a zip archive"):
         fetch(server, tmp_path / "in", ["exams.zip"])
 
 
 def test_command_line(server, tmp_path, capsys):
-    assert main(["sami-trop", "--out", str(tmp_path), "--base-url", server["url"]]) == 0
+    assert main(["sami-trop", "--out", str(tmp_path), "--base-url", server.url]) == 0
     assert "exams.hdf5" in capsys.readouterr().out
-    assert main(["code-15", "--out", str(tmp_path), "--base-url", server["url"]]) == 1
+    assert main(["code-15", "--out", str(tmp_path), "--base-url", server.url]) == 1
     assert capsys.readouterr().err.startswith("error: ")

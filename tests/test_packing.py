@@ -1,7 +1,8 @@
-"""Tests of ecgrepro.packing, ecgrepro.packing_state and ecgrepro.wfdb_files."""
+"""Tests of ecgrepro.packing, ecgrepro.packed, ecgrepro.packing_state and ecgrepro.wfdb_files."""
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from ecgrepro import ROOT, packing, signals
 from ecgrepro.errors import InputError
-from ecgrepro.packing import open_packed, pack
+from ecgrepro.packing import open_packed, pack, pack_arrays
 from ecgrepro.ptbxl import open_release
 from ecgrepro.wfdb_files import RecordError, parse_header, read_record
 from tests.wfdb_fixture import (
@@ -411,6 +412,106 @@ def test_damaged_pack_is_named(tmp_path, folder):
     np.save(out / "ecg_ids.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="damaged"):
         open_packed(out)
+
+
+def tracings(n=5, samples=60):
+    adu = np.random.default_rng(6).integers(-2000, 2000, (n, 12, samples)).astype(np.int16)
+    adu[1, 3] = 7  # a flat lead
+    adu[2, :, 50:] = signals.INVALID
+    return adu
+
+
+def test_arrays_become_a_pack_in_order_of_their_ids(tmp_path):
+    adu, ids = tracings(), np.array([50, 10, 40, 20, 30])
+    packed = pack_arrays(adu, ids, 100, tmp_path / "whole", "another cohort")
+    assert packed.ecg_ids.tolist() == [10, 20, 30, 40, 50]
+    assert (packed.rate, packed.flat, packed.incomplete) == (100, (10,), (40,))
+    assert len(packed.skipped) == 0
+    assert (
+        packed.summary() == "5 of 5 records packed; 1 with a flat lead; 1 with unrecorded samples"
+    )
+    np.testing.assert_array_equal(packed.signals[packed.rows(ids)], adu)
+    with pytest.raises(ValueError, match="read-only"):
+        packed.signals[0] = 0
+    fingerprint = json.loads((tmp_path / "whole" / "packed.json").read_text())["fingerprint"]
+    assert fingerprint["source"] == "another cohort"
+    content = ids.astype("<i8").tobytes() + adu.astype("<i2").tobytes()
+    assert fingerprint["content_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("cuts", [[], [0, 2], [1, 2, 3, 4], [5]])
+def test_a_stream_of_blocks_gives_the_bytes_of_the_whole_array(tmp_path, cuts):
+    adu, ids = tracings(), [50, 10, 40, 20, 30]
+    pack_arrays(adu, ids, 100, tmp_path / "whole", "a cohort")
+    stream = (block for block in np.split(adu, cuts))
+    pack_arrays(stream, ids, 100, tmp_path / "stream", "a cohort")
+    assert contents(tmp_path / "stream") == contents(tmp_path / "whole")
+
+
+def test_arrays_that_do_not_fit_are_refused_and_leave_the_earlier_pack(tmp_path):
+    out, adu, ids = tmp_path / "packed", tracings(), np.arange(5)
+    pack_arrays(adu, ids, 100, out, "a cohort")
+    before = contents(out)
+    for wrong, fault in (
+        (adu.astype(np.float32), "type float32"),
+        (adu[:, :11], r"shape \(5, 11, 60\)"),
+        (adu[0], r"shape \(12, 60\)"),
+        (adu[:, :, :0], "0 samples"),
+        (adu[:4], "4 signals do not fit 5 ecg_ids"),
+        (np.concatenate([adu, adu]), "more signals than 5"),
+        ([adu[:2], adu[2:, :, :50]], "50 samples follow 60"),
+        ([], "0 signals do not fit"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            pack_arrays(wrong, ids, 100, out, "a cohort")
+    for wrong_ids, fault in (
+        ([1, 2, 2, 3, 4], "repeat"),
+        ([], "empty"),
+        ([1, 2, 3, 4, 5.5], "whole numbers"),
+        ([[1, 2, 3, 4, 5]], "one whole number a record"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            pack_arrays(adu, wrong_ids, 100, out, "a cohort")
+    with pytest.raises(InputError, match="rate is 0"):
+        pack_arrays(adu, ids, 0, out, "a cohort")
+    assert contents(out) == before  # and no temporary file beside it
+
+
+def test_arrays_replace_another_pack_only_knowingly(tmp_path, folder):
+    out, adu = tmp_path / "packed", tracings()
+    release = open_release(folder)
+    pack(release, out, progress=False)
+    with pytest.raises(InputError, match=r"replace=True"):
+        pack_arrays(adu, range(5), 100, out, "a cohort")
+    assert len(open_packed(out).ecg_ids) == 10
+    pack_arrays(adu, range(5), 100, out, "a cohort", replace=True)
+    assert len(pack_arrays(adu[:3], range(3), 100, out, "a cohort").ecg_ids) == 3  # grown or shrunk
+    for source, rate in (("another", 100), ("a cohort", 50)):
+        with pytest.raises(InputError, match=r"replace=True"):
+            pack_arrays(adu, range(5), rate, out, source)
+    with pytest.raises(InputError, match=r"replace=True"):
+        pack(release, out, progress=False)
+    pack(release, out, progress=False, replace=True)
+    pack(release, tmp_path / "fresh", progress=False)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("step", ["write_json", "fsync", "write_all"])
+def test_arrays_killed_while_packing(tmp_path, monkeypatch, step):
+    adu, out = tracings(), tmp_path / "packed"
+    pack_arrays(adu, range(5), 100, tmp_path / "whole", "a cohort")
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.os if step == "fsync" else packing, step, kill)
+        with pytest.raises(Killed):
+            pack_arrays(adu, range(5), 100, out, "a cohort")
+    with pytest.raises(InputError, match="no finished pack"):
+        open_packed(out)
+    pack_arrays(adu, range(5), 100, out, "a cohort")
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_provenance_holds_no_time_and_no_machine_path(tmp_path, folder):

@@ -40,7 +40,9 @@ def test_other_parameters_go_to_a_trial_and_read_from_the_run(root, capsys):
     chapter = runs.start("01_data", names(epochs=5))
     assert chapter.output.parent == root / "runs" / "demo" / "trials"
     assert "epochs" in capsys.readouterr().out
-    chapter.chapter = "02_structured_reports"  # what another chapter made is read from the run itself
+    chapter.chapter = (
+        "02_structured_reports"  # what another chapter made is read from the run itself
+    )
     assert chapter.read("packed") == root / "runs/demo/packed/packed.json"
 
 
@@ -53,7 +55,9 @@ def test_two_trials_never_share_a_folder(root):
 def test_missing_artefact_names_the_command_that_makes_it(root):
     chapter = runs.start("01_data", names())
     chapter.chapter = "06_alignment"
-    with pytest.raises(InputError, match=r"z_text\.npy is missing: `make needs CHAPTER=06_alignment RUN=demo`"):
+    with pytest.raises(
+        InputError, match=r"z_text\.npy is missing: `make needs CHAPTER=06_alignment RUN=demo`"
+    ):
         chapter.read("z_text")
 
 

@@ -8,6 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from ecgrepro import signals
 from ecgrepro.errors import InputError
+from ecgrepro.quality import check_quality
+from tests.test_filters import sine
 
 RNG = np.random.default_rng(7)
 
@@ -30,7 +32,7 @@ def millivolts(n: int = 2, samples: int = 1000) -> np.ndarray:
         lambda x: signals.resample(x, 500, 100),
         lambda x: signals.bandpass(x, 100),
         lambda x: signals.reorder_leads(x, signals.LEADS[::-1]),
-        lambda x: signals.check_quality(x, 100),
+        lambda x: check_quality(x, 100),
         signals.to_millivolts,
     ],
 )
@@ -130,13 +132,6 @@ def test_standard_padding_is_twelve_and_twelve():
     assert signals.valid_span(601, 608) == slice(3, 604)
 
 
-def test_masks_follow_the_rate():
-    """S-26: 0.1 s is 10 samples at 100 Hz and 50 at 500 Hz, not 80 at any rate."""
-    assert signals.seconds_to_samples(0.1, 100) == 10
-    assert signals.seconds_to_samples(0.1, 500) == 50
-    assert signals.seconds_to_samples(0.0001, 100) == 1
-
-
 def test_invalid_sample_becomes_nan():
     x = np.array([[-32768, -32767, 1000, 0]], np.int16)
     np.testing.assert_allclose(signals.to_millivolts(x), [[np.nan, -32.767, 1.0, 0.0]], rtol=1e-6)
@@ -159,58 +154,6 @@ def test_leads_are_ordered_by_name():
         signals.reorder_leads(extra, ["v1", *signals.LEADS])
     with pytest.raises(InputError, match="do not fit"):
         signals.reorder_leads(x, signals.LEADS[:5])
-
-
-def sine(frequency: float, rate: int, seconds: float = 10) -> np.ndarray:
-    return np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
-
-
-def test_resample_keeps_a_sine_and_its_time():
-    """S-36: the condition for resampling was reversed in the study."""
-    x = sine(3, 500)
-    y = signals.resample(x, 500, 100)
-    assert y.shape == (1000,)
-    np.testing.assert_allclose(y[20:-20], sine(3, 100)[20:-20], atol=0.01)
-    np.testing.assert_array_equal(signals.resample(x, 500, 500), x)
-    assert signals.resample(np.zeros(1000), 360, 100).shape == (278,)
-
-
-def test_resample_keeps_flat_leads_flat_and_holes_holes():
-    x = np.full((2, 5000), 0.1, np.float32)
-    x[1] = sine(2, 500) + 4
-    x[1, 1000:1500] = np.nan
-    y = signals.resample(x, 500, 100)
-    assert np.ptp(y[0]) == 0
-    np.testing.assert_array_equal(np.flatnonzero(np.isnan(y[1])), np.arange(200, 300))
-    assert not signals.zscore(y)[0].any()
-
-
-def test_bandpass_keeps_the_heart_and_drops_drift_and_mains():
-    x = np.stack([sine(8, 500), 3 * sine(0.05, 500), sine(50, 500) + sine(120, 500), np.ones(5000)])
-    y = signals.bandpass(x, 500)
-    middle = np.s_[500:-500]
-    assert np.corrcoef(y[0, middle], x[0, middle])[0, 1] > 0.999  # no delay
-    assert np.abs(y[0, middle]).max() == pytest.approx(1, abs=0.02)
-    assert np.abs(y[1, middle]).max() < 0.05
-    assert not y[3].any()
-    assert np.abs(signals.bandpass(sine(120, 500), 500)[middle]).max() < 0.05
-    for low, high in ((0, 40), (0.5, 50), (40, 5)):
-        with pytest.raises(InputError, match="impossible"):
-            signals.bandpass(x, 100, low, high)
-    assert signals.bandpass(np.ones((12, 1)), 100).shape == (12, 1)
-
-
-def test_quality_names_missing_flat_and_clipped_leads():
-    x = np.stack([sine(1.3, 100)] * 4)
-    x[1] = 0.7
-    x[2, 50:52] = np.nan
-    x[3] = np.clip(x[3], -2, 0.9)
-    found = signals.check_quality(x, 100)
-    assert found.flat.tolist() == [False, True, False, False]
-    assert found.missing.tolist() == [False, False, True, False]
-    assert found.clipped.tolist() == [False, False, False, True]
-    assert not found.usable
-    assert signals.check_quality(np.stack([x[:1], x[1:2]]), 100).usable.tolist() == [True, False]
 
 
 def test_prepare_equals_its_definition():

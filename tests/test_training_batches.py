@@ -22,6 +22,7 @@ from ecgrepro.training import (
     warmup_cosine,
 )
 from ecgrepro.training.feeds import recorded_span
+from tests.watched_array import WatchedArray
 
 
 @st.composite
@@ -200,6 +201,23 @@ def test_a_missing_report_in_the_middle_shifts_nothing() -> None:
         15: "text vector not finite",
         99: "no signal",
     }
+
+
+def test_a_batch_reads_each_of_its_records_once() -> None:
+    """R-13: the earlier code loaded the whole batch once a row, and divided by 0 for a small one."""
+    rng = np.random.default_rng(0)
+    adu = rng.integers(-500, 500, (40, 12, 64)).astype(np.int16)
+    watched = WatchedArray(adu)
+    feed = signal_feed(watched, np.arange(40)[::-1].copy(), 100, 64)
+    positions = np.array([7, 0, 31, 19])
+    x, scale = feed(positions)
+    assert watched.count == len(positions)
+    assert watched.read == {39 - position for position in positions}
+    expected, expected_scale = signals.prepare(adu[39 - positions], length=64)  # in the order asked
+    assert torch.equal(x, torch.from_numpy(expected))
+    assert torch.equal(scale, torch.from_numpy(expected_scale))
+    (whole,) = shuffled_batches(5, batch_size=128, seed=0, epoch=1)
+    assert sorted(whole) == [0, 1, 2, 3, 4]
 
 
 def test_duplicate_ecg_ids_are_refused() -> None:

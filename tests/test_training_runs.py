@@ -42,6 +42,7 @@ from ecgrepro.training import (
 )
 from ecgrepro.training.finetune import set_training_mode
 from ecgrepro.training.monitors import alignment_figures
+from tests.watched_array import WatchedArray
 
 N, TEXTS, LENGTH = 48, 5, 96
 CONFIG = PretrainConfig(epochs=3, batch_size=16, lead_mask=0.5, time_mask=0.5, seed=3)
@@ -347,6 +348,42 @@ def test_fine_tuning_learns_and_trains_the_decoder_too(tmp_path: Path) -> None:
         torch.from_numpy(data.time[held]),
     )
     assert float(loss) == pytest.approx(history.loc[result.best_epoch, "validation_risk"], rel=1e-5)
+
+
+def test_test_patients_have_no_part_in_a_fine_tuning(tmp_path: Path) -> None:
+    """S-5: the epoch is chosen on validation alone; test outcomes and test ECGs change nothing."""
+    given = risk_data()
+    parts = {"train": np.arange(24), "validation": np.arange(24, 36)}
+    test = np.arange(36, N)
+    config = FinetuneConfig(epochs=6, batch_size=12, learning_rate=1e-2, seed=4)
+
+    def result(name: str, **changes: np.ndarray) -> tuple[pd.DataFrame, int, bytes, set[int]]:
+        fields = {**given.__dict__, **parts, **changes}
+        watched = WatchedArray(fields["signals"])
+        data = RiskData(**{**fields, "signals": watched})
+        found = finetune(risk_model(), data, config, tmp_path / name, report=None)
+        return found.history, found.best_epoch, found.weights.read_bytes(), watched.read
+
+    history, best, weights, read = result("as it is")
+    event, time, ecgs = given.event.copy(), given.time.copy(), given.signals.copy()
+    event[test], time[test] = 1 - event[test], time[test][::-1] * 3
+    ecgs[test] = 12_345
+    other_history, other_best, other_weights, other_read = result(
+        "other test patients", event=event, time=time, signals=ecgs
+    )
+    assert other_best == best
+    assert other_weights == weights
+    pd.testing.assert_frame_equal(other_history, history)
+    assert read == other_read == set(range(36))
+
+    # the same change to validation patients does move the choice, so the comparison can fail
+    held = parts["validation"]
+    event, time = given.event.copy(), given.time.copy()
+    event[held], time[held] = 1 - event[held], time[held].max() + 1 - time[held]
+    moved, moved_best, *_ = result("other validation patients", event=event, time=time)
+    assert moved_best != best
+    assert not np.allclose(moved["validation_risk"], history["validation_risk"])
+    assert np.allclose(moved["train_risk"].loc[1:], history["train_risk"].loc[1:])
 
 
 def test_recon_weight_weighs_reconstruction(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ecgrepro.cohorts.schema import DAYS_PER_YEAR, Cohort, validate_follow_up
-from ecgrepro.cohorts.tables import flags, read_table, require_columns
+from ecgrepro.cohorts.tables import read_table, require_columns, true_or_false
 from ecgrepro.cohorts.tracings import dataset, open_hdf5, read_tracings, to_packed
 from ecgrepro.errors import InputError
 
@@ -61,13 +61,13 @@ def read_code15(folder: Path | str) -> Cohort:
             "waveform": matched["waveform"],
             "row": matched["row"],
             "time": pd.to_numeric(matched["timey"], errors="coerce") * DAYS_PER_YEAR,
-            "event": flags(matched["death"], file.name),
+            "event": true_or_false(matched["death"], file.name),
             "age": matched["age"],
-            "sex": 1 - flags(matched["is_male"], file.name),
-            "normal_ecg": flags(matched["normal_ecg"], file.name),
+            "sex": 1 - true_or_false(matched["is_male"], file.name),
+            "normal_ecg": true_or_false(matched["normal_ecg"], file.name),
             "nn_predicted_age": matched["nn_predicted_age"],
         }
-        | {name: flags(matched[name], file.name) for name in FINDINGS}
+        | {name: true_or_false(matched[name], file.name) for name in FINDINGS}
     )
     checked = validate_follow_up(
         table, f"{file.name} (exams with a recording)", zero_time="half_day"

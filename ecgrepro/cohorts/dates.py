@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from ecgrepro.cohorts.schema import name_rows
-from ecgrepro.errors import InputError
+from ecgrepro.cohorts.tables import is_blank, refuse, refuse_values
 
 _ISO = r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 
@@ -35,27 +34,16 @@ def parse_dates(column: pd.Series, source: str, missing_allowed: bool = False) -
         blank = column.isna()
     else:
         text = column.astype("string").str.strip()
-        blank = text.isna() | (text == "")
+        blank = is_blank(text)
         iso = text.str.fullmatch(_ISO).fillna(False).astype(bool)
-        strange = ~iso & ~blank
-        if strange.any():
-            raise InputError(
-                f"{source}, {name_rows(strange)}: column {column.name} is {text[strange].iloc[0]!r}: "
-                "write all dates as year-month-day (2018-07-04)."
-            )
+        refuse_values(~iso & ~blank, source, text, "write all dates as year-month-day (2018-07-04)")
         dates = pd.to_datetime(
             text.str.replace("T", " ").str.split(" ").str[0], format="%Y-%m-%d", errors="coerce"
         )
         impossible = dates.isna() & ~blank
-        if impossible.any():
-            raise InputError(
-                f"{source}, {name_rows(impossible)}: column {column.name} is "
-                f"{text[impossible].iloc[0]!r}, which is no day of the calendar: correct it."
-            )
-    if blank.any() and not missing_allowed:
-        raise InputError(
-            f"{source}, {name_rows(blank)}: column {column.name} is empty: give the date."
-        )
+        refuse_values(impossible, source, text, "this is no day of the calendar, so correct it")
+    if not missing_allowed:
+        refuse(blank, source, str(column.name), "is empty", "give the date")
     return dates
 
 

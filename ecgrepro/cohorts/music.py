@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgrepro.cohorts.schema import Cohort, name_rows, validate_follow_up
+from ecgrepro.cohorts.schema import Cohort, validate_follow_up
+from ecgrepro.cohorts.tables import refuse, refuse_values
 from ecgrepro.errors import InputError
 
 CSV = "subject-info.csv"
@@ -127,11 +128,7 @@ def _numbers(column: pd.Series, source: str) -> pd.Series:
     text = column.mask(column.str.upper().isin(["", "NA", "NAN"]))
     numbers = pd.to_numeric(text.str.replace(",", "."), errors="coerce").astype(np.float64)
     strange = numbers.isna() & text.notna()
-    if strange.any():
-        raise InputError(
-            f"{source}, {name_rows(strange)}: column {column.name} is {text[strange].iloc[0]!r}: "
-            "a number with at most one decimal comma is needed."
-        )
+    refuse_values(strange, source, text, "a number with at most one decimal comma is needed")
     return numbers
 
 
@@ -141,17 +138,11 @@ def _check_codes(left: pd.Series, cause: pd.Series, raw: pd.DataFrame, source: s
         (EXIT, left, (SURVIVED, LOST, TRANSPLANTED, DIED)),
         (CAUSE, cause, (NO_DEATH, *OUTCOMES["all_cause"])),
     ):
-        strange = ~values.isin(known)
-        if strange.any():
-            raise InputError(
-                f"{source}, {name_rows(strange)}: column {name} is {raw.loc[strange, name].iloc[0]!r}: "
-                f"known codes are {', '.join(map(str, known))}."
-            )
+        refuse_values(
+            ~values.isin(known), source, raw[name], f"known codes are {', '.join(map(str, known))}"
+        )
     for wrong, words in (
         ((left == DIED) & (cause == NO_DEATH), "gives no cause for a death"),
         ((left != DIED) & (cause != NO_DEATH), "gives a cause for a patient who did not die"),
     ):
-        if wrong.any():
-            raise InputError(
-                f"{source}, {name_rows(wrong)}: column {CAUSE} {words}: correct one of the two codes."
-            )
+        refuse(wrong, source, CAUSE, words, "correct one of the two codes")

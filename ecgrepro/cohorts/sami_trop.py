@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ecgrepro.cohorts.schema import DAYS_PER_YEAR, Cohort, validate_follow_up
-from ecgrepro.cohorts.tables import flags, read_table, require_columns
+from ecgrepro.cohorts.tables import read_table, require_columns, true_or_false
 from ecgrepro.cohorts.tracings import dataset, open_hdf5, read_tracings, to_packed
 from ecgrepro.errors import InputError
 
@@ -47,11 +47,11 @@ def read_sami_trop(folder: Path | str) -> Cohort:
             "patient_id": exams["exam_id"],
             "ecg_id": exams["exam_id"],
             "time": pd.to_numeric(exams["timey"], errors="coerce") * DAYS_PER_YEAR,
-            "event": flags(exams["death"], file.name),
+            "event": true_or_false(exams["death"], file.name),
             "age": exams["age"],
-            "sex": 1 - flags(exams["is_male"], file.name),
+            "sex": 1 - true_or_false(exams["is_male"], file.name),
             "row": np.arange(len(exams)),
-            "normal_ecg": flags(exams["normal_ecg"], file.name),
+            "normal_ecg": true_or_false(exams["normal_ecg"], file.name),
             "nn_predicted_age": exams["nn_predicted_age"],
         }
     )

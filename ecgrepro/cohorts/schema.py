@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from ecgrepro.cohorts.tables import binary, identifiers, numbers, refuse, refuse_values
 from ecgrepro.errors import InputError
 
 DAYS_PER_YEAR = 365.25
@@ -98,20 +98,18 @@ def validate_follow_up(
         raise InputError(f"{source} has no rows: the cohort is empty.")
     for column in ("patient_id", "ecg_id", "waveform"):
         if column in out.columns:
-            out[column] = _identifiers(out[column], source)
+            out[column] = identifiers(out[column], source)
 
-    out["event"] = _flags(out["event"], source).astype(np.int64)
+    out["event"] = binary(out["event"], source).astype(np.int64)
     out["time"] = _times(out["time"], out["event"] == 1, source, max_time, zero_time)
     if "age" in out.columns:
         out["age"] = _ages(out["age"], source)
     if "sex" in out.columns:
-        out["sex"] = _flags(out["sex"], source, missing_allowed=True)
+        out["sex"] = binary(out["sex"], source, missing_allowed=True)
     if "competing" in out.columns:
-        out["competing"] = _flags(out["competing"], source).astype(np.int64)
+        out["competing"] = binary(out["competing"], source).astype(np.int64)
         both = (out["competing"] == 1) & (out["event"] == 1)
-        _refuse(
-            both, source, "competing", "is 1 where event is 1", "an outcome is one or the other"
-        )
+        refuse(both, source, "competing", "is 1 where event is 1", "an outcome is one or the other")
 
     _refuse_duplicates(out, source, one_row_per_patient)
     if out["event"].sum() == 0:
@@ -192,18 +190,6 @@ def attach_split(
     return out
 
 
-def name_rows(mask: npt.ArrayLike) -> str:
-    """Say which rows of a file a mask means, as an editor counts them (the header is row 1)."""
-    rows = np.flatnonzero(np.asarray(mask)) + 2
-    more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-    return f"row {rows[0]}{more}"
-
-
-def _refuse(mask: pd.Series, source: str, column: str, wrong: str, remedy: str) -> None:
-    if mask.any():
-        raise InputError(f"{source}, {name_rows(mask)}: column {column} {wrong}: {remedy}.")
-
-
 def _require_columns(table: pd.DataFrame, source: str, needs_ecg: bool) -> None:
     missing = [name for name in ("patient_id", "time", "event") if name not in table.columns]
     if missing:
@@ -217,47 +203,17 @@ def _require_columns(table: pd.DataFrame, source: str, needs_ecg: bool) -> None:
         )
 
 
-def _identifiers(column: pd.Series, source: str) -> pd.Series:
-    blank = column.isna() | (column.astype("string").str.strip() == "")
-    _refuse(blank, source, str(column.name), "is empty", "every row needs it")
-    if pd.api.types.is_float_dtype(column) and (column == column.round()).all():
-        return column.astype(np.int64)
-    return column if pd.api.types.is_integer_dtype(column) else column.astype("string").str.strip()
-
-
-def _numbers(column: pd.Series, source: str) -> pd.Series:
-    """Return the column as float64; text that is not a number is an error, an empty cell is NaN."""
-    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    blank = column.isna() | (column.astype("string").str.strip() == "")
-    wrong = (numbers.isna() & ~blank) | np.isinf(numbers)
-    if wrong.any():
-        value = column[wrong].iloc[0]
-        _refuse(wrong, source, str(column.name), f"is {str(value)!r}", "give a finite number")
-    return numbers
-
-
-def _flags(column: pd.Series, source: str, missing_allowed: bool = False) -> pd.Series:
-    numbers = _numbers(column, source)
-    if not missing_allowed:
-        _refuse(numbers.isna(), source, str(column.name), "is empty", "give 0 or 1")
-    wrong = ~numbers.isin([0.0, 1.0]) & numbers.notna()
-    if wrong.any():
-        value = f"is {numbers[wrong].iloc[0]:g}"
-        _refuse(wrong, source, str(column.name), value, "give 0 or 1")
-    return numbers
-
-
 def _times(
     column: pd.Series, event: pd.Series, source: str, max_time: float, zero_time: str
 ) -> pd.Series:
     if zero_time not in ("refuse", "half_day"):
         raise InputError(f"zero_time is {zero_time!r}: use 'refuse' or 'half_day'.")
-    time = _numbers(column, source)
-    _refuse(
+    time = numbers(column, source)
+    refuse(
         time.isna() & event, source, "time", "is empty for an event", "give the days to the event"
     )
-    _refuse(time.isna(), source, "time", "is empty", "give the days to the end of observation")
-    _refuse(
+    refuse(time.isna(), source, "time", "is empty", "give the days to the end of observation")
+    refuse(
         time < 0,
         source,
         "time",
@@ -266,7 +222,7 @@ def _times(
     )
     if zero_time == "half_day":
         time = time.mask(time == 0, 0.5)
-    _refuse(
+    refuse(
         time == 0,
         source,
         "time",
@@ -274,7 +230,7 @@ def _times(
         "the event fell on the day of the ECG, so leave the patient out as prevalent, "
         "or give zero_time='half_day' to count it as half a day",
     )
-    _refuse(
+    refuse(
         time > max_time,
         source,
         "time",
@@ -285,23 +241,20 @@ def _times(
 
 
 def _ages(column: pd.Series, source: str) -> pd.Series:
-    age = _numbers(column, source)
-    wrong = (age < 0) | (age > OLDEST)
-    if wrong.any():
-        _refuse(
-            wrong,
-            source,
-            "age",
-            f"is {age[wrong].iloc[0]:g}",
-            f"give years from 0 to {OLDEST:g}, or leave the cell empty (PTB-XL's 300 means over 89 or unknown)",
-        )
+    age = numbers(column, source)
+    refuse_values(
+        (age < 0) | (age > OLDEST),
+        source,
+        age,
+        f"give years from 0 to {OLDEST:g}, or leave the cell empty (PTB-XL's 300 means over 89 or unknown)",
+    )
     return age
 
 
 def _refuse_duplicates(table: pd.DataFrame, source: str, one_row_per_patient: bool) -> None:
     if one_row_per_patient:
         again = table["patient_id"].duplicated()
-        _refuse(
+        refuse(
             again,
             source,
             "patient_id",
@@ -311,4 +264,4 @@ def _refuse_duplicates(table: pd.DataFrame, source: str, one_row_per_patient: bo
         return
     keys = [name for name in ("patient_id", "ecg_id", "waveform") if name in table.columns]
     again = table.duplicated(subset=keys)
-    _refuse(again, source, " and ".join(keys), "repeat an earlier row", "remove one")
+    refuse(again, source, " and ".join(keys), "repeat an earlier row", "remove one")

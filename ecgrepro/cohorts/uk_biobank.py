@@ -14,7 +14,7 @@ import pandas as pd
 from ecgrepro.cohorts.cardiosoft import CardiosoftECG, read_cardiosoft
 from ecgrepro.cohorts.dates import days_between, parse_dates
 from ecgrepro.cohorts.schema import Cohort, validate_follow_up
-from ecgrepro.cohorts.tables import read_table, require_columns
+from ecgrepro.cohorts.tables import read_table, refuse_values, require_columns
 from ecgrepro.errors import InputError
 
 SOURCE = "UK Biobank (restricted: aggregates only)"
@@ -220,10 +220,7 @@ def _read_exits(
         )
     table = _read_dated(Path(file), ("eid", "date", "reason"), "date")
     strange = ~table["reason"].isin(["death", "lost"])
-    if strange.any():
-        raise InputError(
-            f"{Path(file).name}: column reason is {table.loc[strange, 'reason'].iloc[0]!r}: use death or lost."
-        )
+    refuse_values(strange, Path(file).name, table["reason"], "use death or lost")
     earliest = table.sort_values("date").drop_duplicates("eid").set_index("eid").reindex(eids)
     return earliest["date"], (earliest["reason"] == "death").to_numpy()
 

@@ -8,25 +8,16 @@ import hashlib
 import json
 import shutil
 import sys
-import threading
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from ecgrepro.cohorts import code15, sami_trop
-from ecgrepro.download import (
-    DownloadError,
-    _append,
-    _fetch_text,
-    _Source,
-    _TryAgain,
-    _with_retries,
-)
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path
+from ecgrepro.progress import progress_bar
+from ecgrepro.transfer import Source, command_status, fetch_file, fetch_text
 
 ZENODO = "https://zenodo.org"
 
@@ -77,23 +68,24 @@ def download_record(
         If the server cannot be reached, the record lacks a file, or bytes stay wrong. What is complete stays.
     """
     folder = Path(out)
-    sessions = threading.local()
-    listing = _Source(f"{base_url}/api/records/", timeout, attempts, pause, sessions)
-    listed = parse_record(_fetch_text(listing, str(record)), record)
+    server = base_url.rstrip("/")
+    listing = Source(f"{server}/api/records/", timeout, attempts, pause)
+    listed = parse_record(fetch_text(listing, str(record)), record)
     absent = [name for name in names if name not in listed]
     if absent:
         raise InputError(f"Zenodo record {record} has no file {', '.join(absent)}: check the name.")
-    source = _Source(f"{base_url}/records/{record}/files/", timeout, attempts, pause, sessions)
+    source = replace(listing, url=f"{server}/records/{record}/files/")
     folder.mkdir(parents=True, exist_ok=True)
     complete = []
-    bar = tqdm(names, desc=f"Zenodo {record}", unit="file", disable=None if progress else True)
-    for name in bar:
-        remote = listed[name]
-        done = _unpacked(folder, remote)
-        if done is None:
-            _fetch(source, folder, remote)
-            done = _unpack(folder, remote) if name.endswith(".zip") else folder / name
-        complete.append(done)
+    with progress_bar(len(names), f"Zenodo {record}", "file", progress) as bar:
+        for name in names:
+            remote = listed[name]
+            done = _unpacked(folder, remote)
+            if done is None:
+                _fetch(source, folder, remote)
+                done = _unpack(folder, remote) if name.endswith(".zip") else folder / name
+            complete.append(done)
+            bar.update()
     return complete
 
 
@@ -124,28 +116,12 @@ def parse_record(text: str, record: int) -> dict[str, RemoteFile]:
     return files
 
 
-def _fetch(source: _Source, folder: Path, remote: RemoteFile) -> None:
-    """Fetch one file into ``name.part``, going on where it ends; rename it when its MD5 is right."""
+def _fetch(source: Source, folder: Path, remote: RemoteFile) -> None:
+    """Fetch one file, unless it is here already."""
     path = folder / remote.name
-    part = path.with_name(f"{path.name}.part")
     if path.is_file() and path.stat().st_size == remote.size and _md5(path) == remote.md5:
         return
-
-    def attempt() -> str:
-        _append(source, remote.name, part)
-        if part.stat().st_size < remote.size:
-            raise _TryAgain("the connection broke off")
-        found = _md5(part)
-        if found != remote.md5:
-            part.unlink()
-            raise _TryAgain("the bytes have a wrong MD5")
-        part.replace(path)
-        return found
-
-    try:
-        _with_retries(source, remote.name, attempt)
-    except OSError as error:
-        raise DownloadError(f"{path} cannot be written ({error.strerror or error}).") from None
+    fetch_file(source, remote.name, path, _md5, remote.md5, "MD5", remote.size)
 
 
 def _receipt(folder: Path, remote: RemoteFile) -> Path:
@@ -210,16 +186,9 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         record = code15.ZENODO_RECORD
         names = [code15.CSV, *(f"exams_part{part}.zip" for part in given.parts)]
-    try:
-        for path in download_record(record, names, given.out, given.base_url):
-            print(path)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
+    return command_status(
+        lambda: "\n".join(map(str, download_record(record, names, given.out, given.base_url)))
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ecgrepro.plots.style import (
     SEQUENTIAL,
     VERMILION,
     BookFigure,
+    add_title,
     annotate_source,
     as_array,
     ink,
@@ -87,8 +88,7 @@ def plot_lead_attention(
     else:
         bar.set_label(f"Attention weight (share of a row); dashed: uniform, 1/{n} = {1 / n:.3f}")
         bar.ax.axvline(1 / n, color=VERMILION, linewidth=2, linestyle=(0, (2, 1)))
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     fig.draw_without_rendering()  # square panels and a colour bar settle only in the second layout
     return fig
@@ -188,7 +188,6 @@ def plot_temporal_attention(
             color=GREY,
             fontsize=11,
         )
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig

@@ -16,6 +16,7 @@ from ecgrepro.plots.style import (
     LEADS,
     VERMILION,
     BookFigure,
+    add_title,
     annotate_source,
     as_array,
     new_figure,
@@ -67,8 +68,7 @@ def plot_lead_bars(
     ax.invert_yaxis()
     ax.set(xlabel=xlabel, ylabel="Lead")
     ax.grid(axis="y", visible=False)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig
 
@@ -149,7 +149,6 @@ def plot_attribution(
     )
     bar.outline.set_visible(False)
     bar.set_label("Contribution to the log risk (red: raises it)")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig

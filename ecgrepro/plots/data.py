@@ -16,6 +16,7 @@ from ecgrepro.plots.style import (
     ORANGE,
     PALETTE,
     BookFigure,
+    add_title,
     annotate_source,
     as_array,
     count,
@@ -80,8 +81,7 @@ def plot_age_sex(
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, symmetric=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(abs(value))))
     ax.grid(axis="y", visible=False)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     left_out = int((~known).sum())
     missing = f"{count(left_out)} without a known age or sex left out" if left_out else ""
     annotate_source(fig, source, "; ".join(part for part in (note, missing) if part))
@@ -165,8 +165,7 @@ def plot_code_frequency(
         Patch(facecolor=GREY, alpha=0.32, hatch="////", edgecolor="white"),
     ]
     fig.legend(handles, ["confidence stated", "confidence 0"], loc="outside upper right", ncols=2)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     hidden = len(table) - len(shown)
     rest = f"{hidden} rarer codes not drawn" if hidden else ""
     annotate_source(fig, source, "; ".join(part for part in (note, rest) if part))
@@ -207,8 +206,7 @@ def plot_counts(
         ax.set(xlabel=f"{label} (number)", ylabel="Share (%)")
         ax.margins(y=0.18)
         ax.grid(axis="x", visible=False)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig
 
@@ -248,7 +246,6 @@ def plot_confidence(
     names = ["0\n(not known)" if level == 0 else f"{level:g}" for level in levels]
     axes[-1].set_xticks(range(len(levels)), names)
     axes[-1].set_xlabel("Confidence of the statement (%)")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig

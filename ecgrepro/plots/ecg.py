@@ -18,6 +18,7 @@ from ecgrepro.plots.style import (
     LEADS,
     VERMILION,
     BookFigure,
+    add_title,
     annotate_source,
     as_array,
     new_figure,
@@ -220,8 +221,7 @@ def _draw_leads(
 
 
 def _head(fig: BookFigure, title: str, labels: tuple[str, str]) -> None:
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     if any(labels):
         handles = [Line2D([], [], color=c, linewidth=3) for c in (GREY, VERMILION)]
         fig.legend(handles, labels, loc="outside upper right", ncols=2, labelcolor="linecolor")

@@ -13,6 +13,7 @@ from ecgrepro.plots.style import (
     PALETTE,
     BookFigure,
     EndLabel,
+    add_title,
     annotate_source,
     ink,
     label_ends,
@@ -75,8 +76,7 @@ def plot_calibration(
     ax.text(0.97 * top, 0.94 * top, "perfect", color=GREY, fontsize=11, **place)
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     ax.set(xlabel=f"Predicted risk by {horizon} (%)", ylabel=f"Observed risk by {horizon} (%)")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig
 
@@ -123,8 +123,7 @@ def plot_over_time(
         ends.append(EndLabel(0.0, reference[0], reference[1], GREY))
     ax.set(xlabel=f"Horizon after the ECG ({unit})", ylabel=ylabel)
     ax.margins(x=0.03, y=0.08)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     label_ends(ax, ends)
     return fig
@@ -183,8 +182,7 @@ def plot_decision_curve(
     ax.set_ylim(-0.15 * best, 1.1 * best)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     ax.set(xlabel=f"Risk by {horizon} from which one acts (%)", ylabel="Net benefit (per patient)")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     label_ends(ax, ends)
     return fig

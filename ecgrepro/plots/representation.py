@@ -16,6 +16,7 @@ from ecgrepro.plots.style import (
     PALETTE,
     BookFigure,
     EndLabel,
+    add_title,
     annotate_source,
     as_array,
     count,
@@ -90,8 +91,7 @@ def plot_retrieval(
     ax.set_xticks(ks, [count(k) for k in ks])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     label_ends(ax, ends)
     return fig
@@ -199,8 +199,7 @@ def plot_forest(
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig
 
@@ -258,8 +257,7 @@ def plot_projection(
         else ["", ""]
     )
     ax.set(xlabel=f"Component 1{shares[0]}, no unit", ylabel=f"Component 2{shares[1]}, no unit")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note or f"n = {count(len(xy))}")
     fig.draw_without_rendering()
     centers = {

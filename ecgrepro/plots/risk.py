@@ -14,6 +14,7 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     EndLabel,
+    add_title,
     annotate_source,
     as_array,
     count,
@@ -89,8 +90,7 @@ def plot_risk_histogram(
         )
     low, high = ax.get_ylim()
     ax.set(ylim=(low, high * 1.22), xlabel=xlabel, ylabel="Share of the group (%)")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     rule = f"{hidden} bars of fewer than {suppress_below} left out" if hidden else ""
     annotate_source(
         fig, source, "; ".join(part for part in (note, "dashed: medians", rule) if part)
@@ -144,8 +144,7 @@ def plot_risk_scatter(
             }
             ax.text(x_end, 1.02, word, transform=ax.transAxes, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note or f"n = {count(int(both.sum()))}")
     return fig
 
@@ -189,8 +188,7 @@ def plot_learning_curve(
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(sizes, [count(n) for n in sizes])
     ax.minorticks_off()
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     label_ends(ax, ends)
     return fig

@@ -137,6 +137,12 @@ def new_figure(height: float, width: float = WIDTH) -> BookFigure:
     return BookFigure(figsize=(width, height), layout="constrained")
 
 
+def add_title(fig: Figure, title: str) -> None:
+    """Put `title` over the figure, at its left edge; an empty one takes no room."""
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+
+
 def annotate_source(fig: Figure, source: str, note: str = "") -> None:
     """Print where the data are from, and n, events and the kind of interval, under the figure.
 

@@ -16,6 +16,7 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     EndLabel,
+    add_title,
     annotate_source,
     as_array,
     count,
@@ -120,8 +121,7 @@ def plot_kaplan_meier(
             color=ink(colors[name]),
             annotation_clip=False,
         )
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     label_ends(ax, ends)
     return fig
@@ -188,8 +188,7 @@ def plot_follow_up(
     )
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     fig.align_ylabels([top, ax])
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     rule = f"{hidden} bars of fewer than {suppress_below} left out" if hidden else ""
     annotate_source(fig, source, "; ".join(part for part in (note, rule) if part))
     return fig

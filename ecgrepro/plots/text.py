@@ -19,6 +19,7 @@ from ecgrepro.plots.style import (
     SEQUENTIAL,
     VERMILION,
     BookFigure,
+    add_title,
     annotate_source,
     as_array,
     count,
@@ -94,8 +95,7 @@ def plot_similarity(
     if groups is not None:
         ordered = [groups[int(i)] for i in order]
         _mark_groups(ax, ordered, outside=names is not None and n <= 30)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig
 
@@ -185,8 +185,7 @@ def plot_weights(
     fig.legend(
         handles, [f"confidence 0: {p}" for p in policies], loc="outside upper right", ncols=3
     )
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig
 
@@ -234,7 +233,6 @@ def plot_text_ranks(
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.spines["left"].set_color(GREY)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     return fig

@@ -18,6 +18,7 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     EndLabel,
+    add_title,
     annotate_source,
     ink,
     label_ends,
@@ -102,8 +103,7 @@ def plot_history(
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     if len(runs) > 1:
         handles = [
             Line2D([], [], color=GREY, linestyle=(0, (3, 1.6)), linewidth=1.5),
@@ -199,8 +199,7 @@ def plot_monitors(
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    add_title(fig, title)
     annotate_source(fig, source, note)
     for ax, ends in zip(axes, labels, strict=True):
         label_ends(ax, ends)

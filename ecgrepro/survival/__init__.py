@@ -4,7 +4,6 @@ from ecgrepro.survival.calibration import (
     Calibration,
     breslow_survival,
     calibration_at,
-    net_benefit,
 )
 from ecgrepro.survival.competing import cumulative_incidence
 from ecgrepro.survival.concordance import PairCounts, concordance_counts, concordance_index
@@ -16,14 +15,13 @@ from ecgrepro.survival.curves import (
     logrank_test,
     numbers_at_risk,
 )
+from ecgrepro.survival.decisions import net_benefit
+from ecgrepro.survival.folds import mean_interval, nadeau_bengio_interval, summarize_folds
 from ecgrepro.survival.regression import CoxModel, cox_baseline, fit_cox, predict_cox
 from ecgrepro.survival.resampling import (
     Interval,
     bootstrap_interval,
-    mean_interval,
-    nadeau_bengio_interval,
     paired_difference,
-    summarize_folds,
 )
 from ecgrepro.survival.splits import (
     STUDY_SEEDS,

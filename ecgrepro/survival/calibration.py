@@ -1,4 +1,4 @@
-"""Do predicted probabilities come true: observed over expected, slope, curves, and net benefit."""
+"""Do predicted probabilities come true: observed over expected, slope, and curves."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,12 @@ import pandas as pd
 from scipy import stats
 
 from ecgrepro.errors import InputError
-from ecgrepro.survival.curves import kaplan_meier
+from ecgrepro.survival.curves import kaplan_meier, survival_at
 from ecgrepro.survival.inputs import (
     BoolArray,
     FloatArray,
     check_horizons,
+    check_probabilities,
     check_survival,
     check_vector,
 )
@@ -138,7 +139,7 @@ def calibration_at(
     """
     times, events = check_survival(time, event)
     at = float(check_horizons([horizon], times)[0])
-    probability = _probabilities(predicted, len(times))
+    probability = check_probabilities(predicted, len(times))
     until, seen = np.minimum(times, at), events & (times <= at)
     if seen.sum() < FEWEST_EVENTS:
         raise InputError(
@@ -171,57 +172,6 @@ def calibration_at(
         groups=_grouped(times, events, probability, at, n_groups, level),
         curve=pd.DataFrame({"expected": grid, "observed": smooth[len(times) :]}),
     )
-
-
-def net_benefit(
-    time: npt.ArrayLike,
-    event: npt.ArrayLike,
-    predicted: npt.ArrayLike,
-    horizon: float,
-    thresholds: npt.ArrayLike,
-) -> pd.DataFrame:
-    """Return the decision curve: net benefit of treating those whose prediction reaches a threshold.
-
-    Parameters
-    ----------
-    time, event, predicted, horizon
-        As `calibration_at`.
-    thresholds
-        Probabilities between 0 and 1 (both excluded) at which one would act, shape (k,).
-
-    Returns
-    -------
-    DataFrame
-        ``threshold``; ``model``, ``all``, ``none``: true positives minus false positives weighted by the odds of the
-        threshold, per patient; ``treated``: share at or above the threshold. NaN where follow-up of those treated
-        ends before the horizon, because their outcome is then not known.
-
-    References
-    ----------
-    Vickers, Cronin, Elkin, Gonen (2008). BMC Med Inform Decis Mak 8: 53 (the extension to censored data).
-    """
-    times, events = check_survival(time, event)
-    at = float(check_horizons([horizon], times)[0])
-    probability = _probabilities(predicted, len(times))
-    cuts = check_vector(np.atleast_1d(np.asarray(thresholds, dtype=float)), "thresholds")
-    if ((cuts <= 0) | (cuts >= 1)).any():
-        raise InputError("thresholds must lie between 0 and 1, both excluded: give probabilities.")
-    rows = []
-    for cut in cuts:
-        treated = probability >= cut
-        model = _benefit(times, events, treated, at, cut)
-        everybody = _benefit(times, events, np.ones(len(times), dtype=bool), at, cut)
-        rows.append((cut, model, everybody, 0.0, float(treated.mean())))
-    return pd.DataFrame(rows, columns=["threshold", "model", "all", "none", "treated"])
-
-
-def _probabilities(predicted: npt.ArrayLike, length: int) -> FloatArray:
-    values = check_vector(predicted, "predicted", length)
-    if (values < 0).any() or (values > 1).any():
-        raise InputError(
-            "predicted is not between 0 and 1: give the probability of the event by the horizon, not a log risk."
-        )
-    return values
 
 
 def _log_cumulative_hazard(probability: FloatArray) -> FloatArray:
@@ -279,32 +229,10 @@ def _grouped(
     for number, label in enumerate(np.unique(group), start=1):
         member = group == label
         seen = event[member] & (time[member] <= at)
-        read = _read_curve(time[member], event[member], at, level)
+        read = survival_at(time[member], event[member], at, level)
         observed, low, high = 1 - read[0], 1 - read[2], 1 - read[1]
         expected = float(probability[member].mean())
         rows.append((number, int(member.sum()), int(seen.sum()), expected, observed, low, high))
     return pd.DataFrame(
         rows, columns=["group", "n", "events", "expected", "observed", "low", "high"]
     )
-
-
-def _read_curve(
-    time: FloatArray, event: BoolArray, at: float, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Survival, low and high at one time; NaN where follow-up ends before it with somebody event-free."""
-    curve = kaplan_meier(time, event, level=level)
-    if time.max() < at and curve["survival"].iloc[-1] > 0:
-        return float("nan"), float("nan"), float("nan")
-    row = curve.loc[curve["time"] <= at].iloc[-1]
-    return float(row["survival"]), float(row["low"]), float(row["high"])
-
-
-def _benefit(
-    time: FloatArray, event: BoolArray, treated: BoolArray, at: float, threshold: float
-) -> float:
-    """Net benefit of treating these patients; 0 where nobody is."""
-    if not treated.any():
-        return 0.0
-    survival = _read_curve(time[treated], event[treated], at)[0]
-    share = treated.mean()
-    return float(share * ((1 - survival) - survival * threshold / (1 - threshold)))

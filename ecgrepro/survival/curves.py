@@ -93,6 +93,30 @@ def kaplan_meier(
     )
 
 
+def survival_at(
+    time: npt.ArrayLike, event: npt.ArrayLike, at: float, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the Kaplan-Meier survival at one time, with its interval, of a group that may end early.
+
+    Parameters
+    ----------
+    time, event, level
+        As `kaplan_meier`.
+    at
+        One time; unlike there, it may lie after the group's last.
+
+    Returns
+    -------
+    survival, low, high
+        NaN where follow-up ends before `at` with somebody event-free: the curve is not known there.
+    """
+    curve = kaplan_meier(time, event, level=level)
+    if curve["time"].max() < at and curve["survival"].iloc[-1] > 0:
+        return float("nan"), float("nan"), float("nan")
+    row = curve.loc[curve["time"] <= at].iloc[-1]
+    return float(row["survival"]), float(row["low"]), float(row["high"])
+
+
 def numbers_at_risk(
     time: npt.ArrayLike, at: npt.ArrayLike, group: npt.ArrayLike | None = None
 ) -> pd.DataFrame:

@@ -81,3 +81,19 @@ def check_horizons(horizons: npt.ArrayLike, time: FloatArray) -> FloatArray:
             "and a horizon must lie before the last of them."
         )
     return values
+
+
+def check_probabilities(predicted: npt.ArrayLike, length: int) -> FloatArray:
+    """Return predicted probabilities of the event by a horizon as float64 (n,).
+
+    Raises
+    ------
+    InputError
+        If there are not `length` of them, or one is not finite or not between 0 and 1.
+    """
+    values = check_vector(predicted, "predicted", length)
+    if (values < 0).any() or (values > 1).any():
+        raise InputError(
+            "predicted is not between 0 and 1: give the probability of the event by the horizon, not a log risk."
+        )
+    return values
