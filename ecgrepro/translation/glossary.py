@@ -1,0 +1,291 @@
+"""The glossary: a table that a cardiologist can read, compiled into a search tree, and its validator.
+
+One row a phrase: source, English, part. Three conventions keep it short:
+
+* ``~`` after a word stands for every adjective ending: ``inferior~`` is inferior, inferiore, inferiorer, ...;
+* ``<location>``, ``<side>``, ``<stage>`` and ``<certainty>`` stand for any entry of that part, and the English
+  side repeats them where the translation goes;
+* hyphens and spaces are the same, a full stop after an abbreviation may be missing, and umlauts may be written
+  as ae, oe, ue or lost.
+"""
+
+import csv
+import re
+from dataclasses import dataclass, field
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ecgrepro.errors import InputError
+from ecgrepro.translation.normalize import spellings, tokenize
+
+HEADS = frozenset(
+    {
+        "rhythm",
+        "axis",
+        "conduction",
+        "infarct",
+        "ST-T",
+        "hypertrophy",
+        "voltage",
+        "wave",
+        "verdict",
+        "opener",
+    }
+)
+"""Parts that can stand alone as a finding; an opener is one that the next line completes."""
+MODIFIERS = frozenset({"quality", "certainty", "stage", "location", "side", "negation"})
+PARTS = HEADS | MODIFIERS | {"opener", "link", "unit", "name", "other"}
+NEUTRAL = frozenset(
+    (
+        *(
+            "i",
+            "ii",
+            "iii",
+            "avr",
+            "avl",
+            "avf",
+            "v",
+            "r",
+            "l",
+            "f",
+            "ll",
+            "lll",
+            "iavr",
+            "avlf",
+            "iiiavf",
+        ),  # leads
+        *(f"v{number}" for number in range(10)),
+        *(
+            "mv",
+            "mm",
+            "sec",
+            "sek",
+            "ms",
+            "min",
+            "hz",
+            "bpm",
+            "ppm",
+            "mg",
+            "ml",
+            "kg",
+            "cm",
+            "mmhg",
+            "watt",
+            "amp",
+        ),
+        *(
+            "p",
+            "q",
+            "s",
+            "t",
+            "u",
+            "qrs",
+            "rr",
+            "pr",
+            "pq",
+            "qt",
+            "qs",
+            "rs",
+            "rsr",
+            "qr",
+            "ecg",
+        ),  # waves
+        *("n", "a", "b", "x", "si", "lv", "rv"),
+    )
+)
+"""Words that are the same in every language: leads, units, waves, intervals."""
+SLOTS = ("location", "side", "stage", "certainty")
+ENDINGS = {"german": ("", "e", "er", "en", "es", "em"), "swedish": ("", "t", "a", "e")}
+
+_SLOT = re.compile(r"<(\w+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table."""
+
+    source: str
+    english: str
+    part: str
+    slots: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Node:
+    """A node of the search tree: what may follow, and the entry that ends here."""
+
+    words: dict[str, "Node"] = field(default_factory=dict)
+    slots: dict[str, "Node"] = field(default_factory=dict)
+    entry: Entry | None = None
+
+
+@dataclass
+class Glossary:
+    """A compiled table of one language."""
+
+    language: str
+    entries: list[Entry]
+    root: Node
+    classes: dict[str, Node]
+    words: frozenset[str]
+    """Every single word of the source side, folded: used to tell the language and to repair spelling."""
+    ordered: list[str]
+    """The same words in order, to complete a word that was cut off."""
+
+
+def read_rows(path: Path, language: str) -> list[Entry]:
+    """Read a glossary table; a broken row raises `InputError` with its line."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = {language, "english", "part"} - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path} has no column {sorted(missing)[0]!r}: keep the header of the packaged table."
+                )
+            entries = []
+            for row in reader:
+                cells = [(row[column] or "").strip() for column in (language, "english", "part")]
+                if not all(cells):
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: a cell is empty, fill in all three columns."
+                    )
+                entries.append(Entry(cells[0], cells[1], cells[2], tuple(_SLOT.findall(cells[1]))))
+    except FileNotFoundError:
+        raise InputError(f"The glossary {path} is missing: give an existing csv file.") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"The glossary {path} is not UTF-8: save it as a csv file in UTF-8."
+        ) from None
+    return entries
+
+
+def packaged(name: str) -> Path:
+    """Path of a table that comes with the package."""
+    return Path(str(resources.files("ecgrepro") / "glossary" / f"{name}.csv"))
+
+
+def read_english_words() -> frozenset[str]:
+    """Read the English words of the field, with which English text is recognised."""
+    with packaged("english_words").open(encoding="utf-8", newline="") as stream:
+        return frozenset(row["word"] for row in csv.DictReader(stream))
+
+
+def _spell_out(source: str, language: str) -> list[list[str]]:
+    """Spell out a source: a list of alternatives for each of its tokens; slots stay '<name>'."""
+    for piece in _SLOT.split(source)[1::2]:
+        if piece not in SLOTS:
+            raise InputError(
+                f"The glossary row {source!r} has the unknown slot <{piece}>: use one of {SLOTS}."
+            )
+    tokens: list[list[str]] = []
+    for index, piece in enumerate(_SLOT.split(source)):
+        if index % 2:
+            tokens.append([f"<{piece}>"])
+            continue
+        for token in tokenize(piece):
+            if token.key == "~":
+                stems = tokens.pop()
+                tokens.append([stem + ending for stem in stems for ending in ENDINGS[language]])
+            elif token.key != ".":
+                tokens.append(sorted(spellings(token.text)))
+    return tokens
+
+
+def _insert(root: Node, tokens: list[list[str]], entry: Entry, replace: bool) -> None:
+    """Add an entry under every combination of its spellings."""
+    for combination in product(*tokens):
+        node = root
+        for key in combination:
+            if key.startswith("<"):
+                node = node.slots.setdefault(key.strip("<>"), Node())
+            else:
+                node = node.words.setdefault(key, Node())
+        if node.entry is None or replace:
+            node.entry = entry
+
+
+def compile_glossary(entries: list[Entry], language: str) -> Glossary:
+    """Build the search tree of a language."""
+    root = Node()
+    classes = {slot: Node() for slot in SLOTS}
+    words: set[str] = set()
+    for entry in entries:
+        tokens = _spell_out(entry.source, language)
+        if not tokens:
+            raise InputError(
+                f"The glossary row {entry.source!r} has no word: correct or remove it."
+            )
+        exact = "~" not in entry.source  # a row that is spelt out comes before one with endings
+        _insert(root, tokens, entry, exact)
+        if entry.part in classes and "<" not in entry.source:
+            _insert(classes[entry.part], tokens, entry, exact)
+        words.update(
+            key
+            for alternatives in tokens
+            for key in alternatives
+            if key[0].isalpha() or key[0] == "#"
+        )
+    return Glossary(language, entries, root, classes, frozenset(words), sorted(words))
+
+
+def load_glossary(language: str, extra: Path | None = None) -> Glossary:
+    """Read and compile the packaged table of a language, with rows of one's own before it.
+
+    Parameters
+    ----------
+    language
+        'german' or 'swedish'.
+    extra
+        A csv file with the same three columns; its rows win over packaged ones.
+    """
+    entries = read_rows(packaged(language), language)
+    if extra is not None:
+        own = read_rows(extra, language)
+        replaced = {entry.source for entry in own}
+        entries = own + [entry for entry in entries if entry.source not in replaced]
+    return compile_glossary(entries, language)
+
+
+def validate_glossary(entries: list[Entry], language: str, english: frozenset[str]) -> list[str]:
+    """Check a table as a reviewer would, and list what is wrong; an empty list is a clean table.
+
+    Parts and slots are known, no source stands twice, slots agree on both sides, numbers and lead names of the source
+    stand in the English, negation and doubt of the source survive, and the English side holds no word
+    that is German or Swedish only (or a second run would translate it again).
+    """
+    from ecgrepro.translation.invariants import broken_promises
+
+    problems: list[str] = []
+    seen: dict[tuple[Any, ...], str] = {}
+    source_words = compile_glossary(entries, language).words
+    english_side = {key for entry in entries for key in _words_of(entry.english)}
+    names = {word for entry in entries if entry.part == "name" for word in _words_of(entry.source)}
+    for entry in entries:
+        where = f"{entry.source!r} -> {entry.english!r}"
+        if entry.part not in PARTS:
+            problems.append(f"{where}: unknown part {entry.part!r}")
+        if sorted(_SLOT.findall(entry.source)) != sorted(entry.slots):
+            problems.append(f"{where}: the slots differ")
+        key = tuple(token.key for token in tokenize(entry.source) if token.key != ".")
+        if key in seen:
+            problems.append(f"{where}: stands twice, also as {seen[key]!r}")
+        seen[key] = entry.source
+        problems += [
+            f"{where}: {promise}" for promise in broken_promises(entry.source, entry.english)
+        ]
+    for word in sorted((source_words & english_side) - english - NEUTRAL - names):
+        problems.append(
+            f"{word!r} is on both sides and not in english_words.csv: add it there or change the row"
+        )
+    return problems
+
+
+def _words_of(text: str) -> set[str]:
+    return {
+        token.key
+        for token in tokenize(_SLOT.sub(" ", text).replace("~", ""))
+        if token.key[0].isalpha()
+    }
