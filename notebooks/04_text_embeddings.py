@@ -1,0 +1,196 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4 · Text embeddings
+#
+# A language model turns each statement into a vector; a report is the weighted mean of its statements.
+# *Do these vectors know more than the spelling of the words, and how few passes through the model are enough?*
+#
+# | What you need to know | Why | Where to read |
+# |---|---|---|
+# | token vectors and attention mask | a mean over padding is a mean over nothing | [below](masked-mean) |
+# | Bio_ClinicalBERT | the study's language model, trained on clinical notes | {cite}`alsentzer2019` |
+# | cosine similarity | how alike two vectors point, from −1 to 1 | {doc}`glossary </book/glossary>` |
+
+# %% tags=["parameters"]
+run = "demo"  # run folder: runs/<run>
+text_model = "lexical"  # hub id, local folder, or "lexical" (no download, knows spelling only)
+zero_confidence = "keep"  # confidence 0: "keep" (like a certain one) or "drop" (as the study)
+
+# %%
+import numpy as np
+import pandas as pd
+
+from ecgrepro import ROOT, plots, runs
+from ecgrepro.files import atomic_path, read_json, write_json
+from ecgrepro.packing import open_packed
+from ecgrepro.provenance import summarise
+from ecgrepro.ptbxl import open_release
+from ecgrepro.reports import statement_texts
+from ecgrepro.text import (
+    aggregate,
+    covered,
+    describe_model,
+    embed_statements,
+    load_text_model,
+    statement_weights,
+    text_ids,
+)
+
+chapter = runs.start("04_text_embeddings", globals())
+plots.apply()
+source = chapter.source
+print(source)
+
+# %%
+release = open_release(ROOT / read_json(chapter.read("release"))["path"])
+packed = open_packed(chapter.read("packed").parent)
+reports = pd.read_csv(chapter.read("reports"), index_col="ecg_id").report
+index, statements = release.index.loc[reports.index], release.statements
+model = load_text_model(text_model)
+print(f"{len(reports):,} reports")
+print(f"text model: {model.name}, {model.description}")
+
+# %% [markdown]
+# (masked-mean)=
+# ## Each statement once
+#
+# 71 statements exist, so the model reads at most 71 texts, whatever the number of records.
+# Token vectors are averaged under the attention mask: the study averages over 100 positions of which most are
+# padding, which pulls short statements together.
+
+# %%
+texts = statement_texts(statements)
+vectors = embed_statements(list(texts), model, cache=chapter.scratch("text/cache"))
+print(f"{len(texts)} statements -> {vectors.shape}")
+texts.head(4).to_frame("what the model reads")
+
+# %% [markdown]
+# ## What the vectors know
+#
+# If a model understands statements, those of one superclass should point the same way.
+# The heat map shows all pairs of diagnostic statements, gathered by superclass.
+
+# %%
+diagnostic = statements.diagnostic_class.dropna().sort_values()
+positions = statements.index.get_indexer(diagnostic.index)
+unit = vectors[positions] / np.linalg.norm(vectors[positions], axis=1, keepdims=True)
+cosine = unit @ unit.T
+plots.plot_similarity(
+    cosine,
+    f"Statement vectors of {model.name}",
+    groups=list(diagnostic),
+    title="Cosine similarity of diagnostic statements",
+    note=f"{len(diagnostic)} statements",
+)
+
+# %%
+same = diagnostic.to_numpy()[:, None] == diagnostic.to_numpy()[None, :]
+other_pairs = ~np.eye(len(diagnostic), dtype=bool)
+within, between = cosine[same & other_pairs].mean(), cosine[~same].mean()
+print(f"mean cosine within a superclass {within:.2f}, between superclasses {between:.2f}")
+
+# %% [markdown]
+# Single pairs tell more.
+# Left and right bundle branch block differ by one word and by everything a cardiologist cares about: a model
+# that puts them close has read the words, not the heart.
+
+# %%
+where = {
+    code: statements.index.get_loc(code)
+    for code in ("IMI", "AMI", "CLBBB", "CRBBB", "NORM", "AFIB")
+}
+for one, other in [("IMI", "AMI"), ("CLBBB", "CRBBB"), ("IMI", "NORM"), ("AFIB", "NORM")]:
+    a, b = vectors[where[one]], vectors[where[other]]
+    print(f"{one:>5} and {other:<5} {a @ b / np.linalg.norm(a) / np.linalg.norm(b):5.2f}")
+
+# %% [markdown]
+# ## From statements to reports
+#
+# With $W$ the weights (records × statements, sparse) and $E$ the statement vectors, all report vectors are one
+# product, $Z_\text{text} = W E$.
+# A record without any known code has no text; it is left out here, together with its ECG.
+
+# %%
+weights = statement_weights(index, statements, zero_confidence)
+has_text = covered(weights)
+weights, ecg_ids = weights[has_text], index.index.to_numpy()[has_text]
+z_text, ids = aggregate(weights, vectors), text_ids(weights)
+print(
+    f"W {weights.shape}, {weights.nnz / np.prod(weights.shape):.1%} non-zero; Z_text {z_text.shape}"
+)
+print(
+    f"{ids.max() + 1} distinct texts for {len(ids):,} records; {(~has_text).sum()} records without text"
+)
+
+# %% [markdown]
+# The record with the most different confidences shows how they become weights under the two policies.
+
+# %%
+richest = index.scp_codes.map(lambda codes: len(set(codes.values()))).idxmax()
+codes = index.scp_codes[richest]
+policies = {
+    policy: statement_weights(index.loc[[richest]], statements, policy).toarray()[0]
+    for policy in ("keep", "drop")
+}
+shown = pd.DataFrame(policies, index=statements.index).loc[list(codes)]
+shown.insert(0, "confidence", list(codes.values()))
+shown.rename_axis(f"ecg_id {richest}").round(2)
+
+# %%
+arrays = {
+    chapter.write("statement_vectors"): vectors,
+    chapter.write("z_text"): z_text,
+    chapter.write("text_ids"): ids,
+    chapter.write("ecg_ids"): ecg_ids,
+}
+for path, array in arrays.items():
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
+write_json(
+    chapter.write("text_model"),
+    {"model": describe_model(model), "zero_confidence": zero_confidence},
+)
+
+# %% [markdown]
+# ## Checks
+
+# %%
+assert z_text.shape == (len(ecg_ids), model.dimension)
+assert np.isfinite(z_text).all()
+assert np.allclose(z_text[0], weights[0].toarray()[0] @ vectors, atol=1e-5), (
+    "a report is not its statements"
+)
+assert all(
+    np.ptp(z_text[ids == number], axis=0).max() < 1e-5 for number in range(min(ids.max() + 1, 50))
+)
+assert set(ecg_ids) <= set(packed.ecg_ids.tolist())
+
+# %% [markdown]
+# ## Provenance
+
+# %%
+print(summarise(chapter.finish()))
+
+# %% [markdown]
+# ## Summary
+#
+# - 71 passes at most; the rest is one sparse product, so the text side never needs an accelerator.
+# - The stand-in `lexical` reads spelling; swap it with `make book TEXT_MODEL=emilyalsentzer/Bio_ClinicalBERT`.
+# - Records with the same statements have the same vector, and no alignment can tell them apart by it.
+#
+# Next: {doc}`05_encoders`, the other side of the bridge.

@@ -1,0 +1,304 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6 · Alignment
+#
+# Two networks learn to put an ECG and its report at the same place.
+# *Does drawing matching pairs together teach the encoder anything, or does it only teach both sides to agree on
+# one constant answer?*
+# The published loss has no negatives, so a constant is among its best solutions.
+# We train with it, and with two losses that do have negatives, and let validation choose.
+#
+# | What you need to know | Why | Where to read |
+# |---|---|---|
+# | cosine similarity | the losses pull it up for pairs and push it down for others | {doc}`04_text_embeddings` |
+# | collapse | all inputs get the same output; the loss looks perfect | {cite}`wang2020` |
+# | retrieval | rank all reports for an ECG; where does its own stand? | [below](retrieval-on-held-out-patients) |
+
+# %% tags=["parameters"]
+run = "demo"  # run folder: runs/<run>
+encoder = "cnn"  # "cnn" or "dual_attention"
+losses = ["cosine_positive", "cosine_pairs", "soft_infonce"]  # alignment losses to compare
+epochs = 15  # passes over the training records, for each loss
+batch_size = 128  # records a step
+learning_rate = 1e-3  # peak of AdamW's learning rate
+temperature = 0.07  # of soft_infonce (no unit)
+margin = 0.2  # of cosine_pairs (cosine, no unit)
+recon_weight = 1.0  # weight of the reconstruction beside an alignment of weight 1
+lead_scale = False  # give the encoder each lead's voltage, which z-scoring erased
+seed = 0  # of weights, order and masks
+
+# %%
+import json
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ecgrepro import ROOT, plots, probing, runs
+from ecgrepro.files import atomic_path, read_json, write_json
+from ecgrepro.models import build_alignment_model, save_weights
+from ecgrepro.packing import open_packed
+from ecgrepro.progress import line_reporter
+from ecgrepro.provenance import summarise
+from ecgrepro.ptbxl import open_release, split_by_fold
+from ecgrepro.training import PretrainConfig, embed, pair_records, pretrain, signal_feed
+
+chapter = runs.start("06_alignment", globals())
+plots.apply()
+source = chapter.source
+print(source)
+
+# %% [markdown]
+# ## Pairs
+#
+# ECGs and reports are joined by `ecg_id`, never by position: a record without a report may not shift its
+# neighbours' pairs. Patients stay within their fold.
+
+# %%
+release = open_release(ROOT / read_json(chapter.read("release"))["path"])
+packed = open_packed(chapter.read("packed").parent)
+ecg_ids = np.load(chapter.read("ecg_ids"))
+z_text, text_ids = np.load(chapter.read("z_text")), np.load(chapter.read("text_ids"))
+index = release.index.loc[ecg_ids]
+split = split_by_fold(release.index, ecg_ids)
+data, kept, dropped = pair_records(
+    packed.signals, packed.ecg_ids, packed.rate, z_text, text_ids, ecg_ids, split
+)
+test = np.flatnonzero(split.loc[kept].to_numpy() == "test")
+print(f"pairs: {len(data.train):,} train, {len(data.validation):,} validation, {len(test):,} test")
+print(f"records without a partner: {len(dropped)}")
+
+# %% [markdown]
+# ## Three losses
+#
+# With $c_{ij}$ the cosine between ECG $i$ and report $j$ in the shared space:
+#
+# - `cosine_positive`, as published: $\frac1n\sum_i (1 - c_{ii})$.
+# - `cosine_pairs`: the same for all pairs with equal text, and $\max(0, c_{ij} - m)$ for pairs whose texts differ.
+# - `soft_infonce`: a softmax over $c_{ij}/\tau$, whose target is shared equally by all reports with the *same*
+#   text. In a batch of real records a fifth share one text; they must never count as negatives.
+#
+# Each is added to the error of reconstructing the unmasked ECG from a masked one.
+
+# %%
+config = {
+    loss: PretrainConfig(
+        alignment=loss,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        temperature=temperature,
+        margin=margin,
+        recon_weight=recon_weight,
+        seed=seed,
+    )
+    for loss in losses
+}
+start = build_alignment_model(encoder, text_dim=z_text.shape[1], lead_scale=lead_scale, seed=seed)
+
+# %% tags=["nbval-ignore-output"]
+results = {}
+for loss in losses:
+    folder = chapter.scratch(f"alignment/checkpoints/{loss}")
+    results[loss] = pretrain(
+        start, data, config[loss], folder, report=line_reporter(loss), restart="if_changed"
+    )
+
+# %%
+for loss, result in results.items():
+    history = result.history
+    first, last = history.iloc[0], history.iloc[-1]
+    print(
+        f"{loss:>15}: validation alignment {first.validation_align:5.2f} -> {last.validation_align:5.2f}, "
+        f"reconstruction {first.validation_recon:4.2f} -> {last.validation_recon:4.2f}"
+    )
+
+# %%
+histories = {loss: result.history for loss, result in results.items()}
+columns = {"total": "Total loss", "align": "Alignment loss", "recon": "Reconstruction (z²)"}
+best = {loss: result.best_epoch for loss, result in results.items()}
+plots.plot_history(
+    histories,
+    columns,
+    source,
+    best_epoch=best,
+    title="Losses by epoch",
+    note=f"{len(data.train):,} training, {len(data.validation):,} validation records",
+)
+
+# %% [markdown]
+# Alignment losses have different scales and cannot be compared with one another; what they leave behind can.
+#
+# ## Collapse, watched
+#
+# Three monitors of the validation ECGs in the shared space: the mean cosine between *different* records (1 means
+# that all ECGs get the same answer), the effective number of dimensions {cite}`garrido2023`, and uniformity
+# {cite}`wang2020` (0 is the worst).
+
+# %%
+monitors = {
+    "mean_pairwise_cosine": "Mean cosine of different ECGs",
+    "effective_rank": "Effective rank (dimensions)",
+    "criterion": "Retrieval criterion (no unit)",
+}
+plots.plot_monitors(
+    histories, monitors, source, references={"mean_pairwise_cosine": (1.0, "collapsed")}
+)
+
+# %%
+ends = pd.DataFrame({loss: history.loc[best[loss]] for loss, history in histories.items()}).T
+watched = [
+    "criterion",
+    "retrieval_at_10",
+    "chance_at_10",
+    "mean_pairwise_cosine",
+    "effective_rank",
+    "uniformity",
+]
+ends[watched].astype(float).round(2)
+
+# %% [markdown]
+# ## Validation chooses
+#
+# The criterion is the mean reciprocal rank of an ECG's own text among all distinct validation texts, averaged
+# over texts, so that guessing the commonest text earns next to nothing.
+# It does not depend on the loss; test patients have no part in it.
+
+# %%
+chosen = str(ends.criterion.astype(float).idxmax())
+model = results[chosen].model
+print(f"validation chooses {chosen}, epoch {best[chosen]} of {epochs}")
+
+# %% [markdown]
+# (retrieval-on-held-out-patients)=
+# ## Retrieval on held-out patients
+#
+# For every test ECG, all distinct test texts are ranked. Two controls stand beside the result: *chance*, a random
+# order, and *commonest first*, which ignores the ECG and ranks texts by their frequency in training.
+# The second is the harder one, because many records share a text.
+
+# %%
+vectors = embed(model, data.signals, data.rows, packed.rate, data.z_text)
+patients = index.patient_id.loc[kept].to_numpy()
+retrieval = probing.retrieval_both_ways(
+    vectors.e_ecg[test], vectors.e_text[test], data.text_ids[test], groups=patients[test], seed=seed
+)
+retrieval[
+    ["recall", "low", "high", "chance", "constant", "by_text", "n_queries", "n_gallery"]
+].round(2)
+
+# %%
+note = f"{len(test):,} test ECGs of {len(np.unique(patients[test])):,} patients, 95 % interval by patient"
+plots.plot_retrieval(retrieval, source, title="Recall at k on held-out patients", note=note)
+
+# %%
+forth = retrieval.loc["ECG to report"]
+for k in forth.index:
+    row = forth.loc[k]
+    verdict = "above" if row.low > row.constant else "not clearly above"
+    print(
+        f"R@{k}: {row.recall:.2f}, {row.ratio:.0f} times chance, {verdict} the commonest texts ({row.constant:.2f})"
+    )
+
+# %% [markdown]
+# A report that several patients share cannot be told apart, so 100 % at rank 1 is out of reach for any model; the
+# column `by_text`, where each text counts once, shows how much of the recall comes from rare texts.
+#
+# ## What the decoder gives back
+#
+# Blue is the ECG as recorded (in units of its own standard deviation), orange what the decoder makes of
+# 512 numbers.
+
+# %%
+feed = signal_feed(data.signals, data.rows, packed.rate, data.length)
+x, scale = feed(test[:64])
+with torch.inference_mode():
+    output = model(x, torch.from_numpy(data.z_text[test[:64]]), scale)
+errors = (output.reconstruction - x).square().mean(dim=-1).numpy()
+typical = int(np.argsort(errors.mean(axis=1))[len(errors) // 2])
+plots.plot_reconstruction(
+    x[typical].numpy(),
+    output.reconstruction[typical].numpy(),
+    100,
+    source,
+    seconds=4,
+    title="A test ECG of median error, and its reconstruction",
+    note=f"ecg_id {kept[test[typical]]}, encoder {encoder}, {chosen}",
+)
+
+# %%
+print(
+    f"mean squared error on {len(errors)} test ECGs: {errors.mean():.2f} (1 = drawing a flat line)"
+)
+
+# %%
+with atomic_path(chapter.write("alignment_history")) as temporary:
+    pd.concat(histories, names=["loss"]).to_csv(temporary)
+everything = {"z_ecg": vectors.z_ecg, "e_ecg": vectors.e_ecg, "e_text": vectors.e_text}
+paths = {
+    "z_ecg": chapter.write("z_ecg"),
+    "e_ecg": chapter.write("e_ecg"),
+    "e_text": chapter.write("e_text"),
+}
+for name, array in everything.items():
+    with atomic_path(paths[name]) as temporary:
+        np.save(temporary, array)
+made_from = {
+    "encoder": encoder,
+    "text_dim": z_text.shape[1],
+    "lead_scale": lead_scale,
+    "loss": chosen,
+    "epoch": best[chosen],
+}
+save_weights(model, chapter.write("alignment_model"), made_from)
+metrics = {
+    **made_from,
+    "criterion": {loss: round(float(ends.criterion[loss]), 4) for loss in losses},
+    "retrieval": json.loads(retrieval.reset_index().to_json(orient="records")),
+    "reconstruction_mse": float(errors.mean()),
+    "first": json.loads(histories[chosen].iloc[0].to_json()),
+    "last": json.loads(histories[chosen].iloc[-1].to_json()),
+}
+write_json(chapter.write("alignment_metrics"), metrics)
+
+# %% [markdown]
+# ## Checks
+
+# %%
+assert not set(patients[data.train]) & set(patients[test]), "a patient is in train and test"
+assert not set(patients[data.train]) & set(patients[data.validation])
+assert vectors.z_ecg.shape[1] == 512
+assert vectors.e_ecg.shape == vectors.e_text.shape == (len(kept), 512)
+assert (kept == ecg_ids).all(), "rows of the arrays must stay those of ecg_ids"
+for loss, result in results.items():
+    assert np.isfinite(result.history.validation_total).all(), f"{loss} diverged"
+
+# %% [markdown]
+# ## Provenance
+
+# %%
+print(summarise(chapter.finish()))
+
+# %% [markdown]
+# ## Summary
+#
+# - A loss without negatives can be met by a constant; the monitors show how near each loss comes to it.
+# - Records that share a text are no negatives; the soft target says so.
+# - Validation chose the loss and the epoch; the test patients were looked at once.
+#
+# Next: {doc}`07_representation` asks what the 512 numbers know.
