@@ -11,9 +11,12 @@ from ecgrepro.parameters import prepare_run
 NEEDS = {
     "01_data": [],
     "02_structured_reports": ["release", "packed"],
-    "04_text_embeddings": ["release", "packed", "reports"],
+    "03_translation": ["release", "packed"],
+    "04_text_embeddings": ["release", "packed", "reports", "reports_en"],
     "05_encoders": ["release", "packed"],
-    "06_alignment": ["release", "packed", "ecg_ids", "z_text", "text_ids"],
+    "06_alignment": [
+        "release", "packed", "ecg_ids", "z_text", "text_ids", "z_report", "report_ids", "text_model"
+    ],
     "07_representation": [
         "release", "packed", "reports", "statement_vectors", "ecg_ids", "text_ids",
         "alignment_model", "z_ecg", "e_ecg", "e_text",
@@ -21,6 +24,7 @@ NEEDS = {
     "08_cohorts": ["release"],
     "09_risk": ["release", "follow_up", "cohorts", "cohort_packed", "alignment_model"],
     "10_evaluation": ["release", "follow_up", "cohorts", "cohort_packed", "risk_scores", "risk_model"],
+    "11_biomarkers": ["release", "packed", "cohorts", "cohort_packed", "follow_up"],
     "12_published_and_ours": ["release", "alignment_metrics", "probes", "cohorts", "evaluation"],
     "99_status": ["release", "encoders", "probes", "evaluation", "published"],
 }

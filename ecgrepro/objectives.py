@@ -10,6 +10,7 @@ from ecgrepro.errors import InputError
 
 ALIGNMENTS = ("cosine_positive", "cosine_pairs", "soft_infonce")
 TIES = ("efron", "breslow")
+SAFE_RANGE = 500.0  # exp(-500) and its inverse are ordinary float64 numbers
 
 
 def _unknown(what: str, given: str, known: tuple[str, ...]) -> InputError:
@@ -232,16 +233,22 @@ def cox_nll(
     observed = observed[order]
     _, group, size = torch.unique_consecutive(time[order], return_inverse=True, return_counts=True)
     last = size.cumsum(0) - 1
-    risk_set = torch.logcumsumexp(theta, dim=0)[last]  # one a distinct time, ties included
+    risk_set = _log_cumulative_sum(theta)[last]  # one a distinct time, ties included
 
     theta_event, group_event = theta[observed], group[observed]
     log_denominator = risk_set[group_event]
     if ties == "efron":
         log_denominator = log_denominator + _efron_correction(theta_event, group_event, risk_set)
     total = (log_denominator - theta_event).sum()
-    if reduction == "mean":
-        total = total / n_events
-    return total.to(log_risk.dtype)
+    return (total / n_events if reduction == "mean" else total).to(log_risk.dtype)
+
+
+def _log_cumulative_sum(theta: Tensor) -> Tensor:
+    """Return log(cumsum(exp(theta))) of float64 scores, exact to rounding at any scale."""
+    top = theta.detach().max()
+    if bool(top - theta.detach().min() < SAFE_RANGE):
+        return torch.exp(theta - top).cumsum(dim=0).log() + top
+    return torch.logcumsumexp(theta, dim=0)
 
 
 def _efron_correction(theta: Tensor, group: Tensor, risk_set: Tensor) -> Tensor:

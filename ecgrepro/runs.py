@@ -28,14 +28,15 @@ class Artefact:
     content: str
 
 
-_DATA, _REPORTS, _TEXT = "01_data", "02_structured_reports", "04_text_embeddings"
+_DATA, _REPORTS = "01_data", "02_structured_reports"
+_TRANSLATION, _TEXT = "03_translation", "04_text_embeddings"
 _ENCODERS, _ALIGNMENT, _KNOWS = "05_encoders", "06_alignment", "07_representation"
 _COHORTS, _RISK, _EVALUATION = "08_cohorts", "09_risk", "10_evaluation"
-_STUDY, _STATUS = "12_published_and_ours", "99_status"
+_BIOMARKERS, _STUDY, _STATUS = "11_biomarkers", "12_published_and_ours", "99_status"
 
 CHAPTERS = (
-    *(_DATA, _REPORTS, _TEXT, _ENCODERS, _ALIGNMENT, _KNOWS),
-    *(_COHORTS, _RISK, _EVALUATION, _STUDY, _STATUS),
+    *(_DATA, _REPORTS, _TRANSLATION, _TEXT, _ENCODERS, _ALIGNMENT, _KNOWS),
+    *(_COHORTS, _RISK, _EVALUATION, _BIOMARKERS, _STUDY, _STATUS),
 )
 """Chapters in the order in which they can be run one after the other."""
 
@@ -56,6 +57,24 @@ ARTEFACTS = {
         ),
         Artefact("reports", "reports.csv", _REPORTS, "structured report of each record, by ecg_id"),
         Artefact(
+            "reports_en",
+            "translation/reports_en.csv",
+            _TRANSLATION,
+            "free-text reports in English, with source, coverage and language, by ecg_id",
+        ),
+        Artefact(
+            "translation_todo",
+            "translation/todo.csv",
+            _TRANSLATION,
+            "words that the glossary lacks, most frequent first",
+        ),
+        Artefact(
+            "translation_review",
+            "translation/review.csv",
+            _TRANSLATION,
+            "200 reports laid out for a human reader",
+        ),
+        Artefact(
             "statement_vectors",
             "text/statement_vectors.npy",
             _TEXT,
@@ -69,6 +88,18 @@ ARTEFACTS = {
             "text/text_ids.npy",
             _TEXT,
             "records with the same number have the same report",
+        ),
+        Artefact(
+            "z_report",
+            "text/z_report.npy",
+            _TEXT,
+            "vectors of the free-text reports in English, (N, 768), the second text source",
+        ),
+        Artefact(
+            "report_ids",
+            "text/report_ids.npy",
+            _TEXT,
+            "records with the same number have the same free-text report",
         ),
         Artefact("ecg_ids", "text/ecg_ids.npy", _TEXT, "ecg_id of each row of every (N, …) array"),
         Artefact(
@@ -95,6 +126,12 @@ ARTEFACTS = {
             "alignment/model.safetensors",
             _ALIGNMENT,
             "weights of the chosen encoder, decoder and heads",
+        ),
+        Artefact(
+            "text_comparison",
+            "alignment/text_sources.csv",
+            _ALIGNMENT,
+            "what each text source leaves in the encoder: retrieval and probe",
         ),
         Artefact("z_ecg", "alignment/z_ecg.npy", _ALIGNMENT, "ECG embeddings, (N, 512)"),
         Artefact("e_ecg", "alignment/e_ecg.npy", _ALIGNMENT, "ECGs in the shared space, (N, 512)"),
@@ -142,6 +179,18 @@ ARTEFACTS = {
             "evaluation.csv",
             _EVALUATION,
             "C-index of every arm: n, events, 95 % interval",
+        ),
+        Artefact(
+            "biomarkers",
+            "cohorts/biomarkers.csv",
+            _BIOMARKERS,
+            "ECG measurements of the cohorts, by ecg_id",
+        ),
+        Artefact(
+            "biomarker_baseline",
+            "biomarker_baseline.csv",
+            _BIOMARKERS,
+            "C-index of Cox on 15 ECG measurements, beside age and sex: n, events, 95 % interval",
         ),
         Artefact("published", "published_and_ours.csv", _STUDY, "published figures beside ours"),
     )

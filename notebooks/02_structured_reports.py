@@ -170,4 +170,4 @@ print(summarise(chapter.finish()))
 # - Dropping confidence 0 removes codes for good and leaves fewer distinct texts.
 # - Confidence acts only where a record has several statements that differ in it.
 #
-# Next: {doc}`04_text_embeddings`, where each statement becomes a vector.
+# Next: {doc}`03_translation`, the reports that were written at the time.

@@ -38,11 +38,13 @@ batch_size = 128  # records a step
 learning_rate = 1e-3  # peak of AdamW's learning rate
 temperature = 0.07  # of soft_infonce (no unit)
 margin = 0.2  # of cosine_pairs (cosine, no unit)
+compare_texts = ["report_en", "both"]  # text sources to train with besides the run's own
 recon_weight = 1.0  # weight of the reconstruction beside an alignment of weight 1
 lead_scale = False  # give the encoder each lead's voltage, which z-scoring erased
 seed = 0  # of weights, order and masks
 
 # %%
+import dataclasses
 import json
 
 import numpy as np
@@ -55,7 +57,7 @@ from ecgrepro.models import build_alignment_model, save_weights
 from ecgrepro.packing import open_packed
 from ecgrepro.progress import line_reporter
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release, split_by_fold
+from ecgrepro.ptbxl import SUPERCLASSES, open_release, split_by_fold, superclass_matrix
 from ecgrepro.training import PretrainConfig, embed, pair_records, pretrain, signal_feed
 
 chapter = runs.start("06_alignment", globals())
@@ -218,7 +220,66 @@ for k in forth.index:
 # %% [markdown]
 # A report that several patients share cannot be told apart, so 100 % at rank 1 is out of reach for any model; the
 # column `by_text`, where each text counts once, shows how much of the recall comes from rare texts.
+
+# %% [markdown]
+# ## Statements, reports, or both
 #
+# The same loss with another text: the translated free-text report, and the mean of both. Retrieval is measured
+# among each source's own distinct texts, so the rows have different chances; the probe (a logistic regression of
+# the five superclasses on the frozen encoder) has the same labels in all rows.
+
+# %% tags=["nbval-ignore-output"]
+own_text = read_json(chapter.read("text_model"))["source"]
+z_report, report_ids = np.load(chapter.read("z_report")), np.load(chapter.read("report_ids"))
+unit = [z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-9) for z in (z_text, z_report)]
+pairs_of_texts = pd.factorize(pd.Series(list(zip(text_ids, report_ids, strict=True))))[0]
+others = {
+    "report_en": (z_report, report_ids),
+    "both": (np.mean(unit, axis=0, dtype=np.float32), pairs_of_texts),
+}
+embedded = {own_text: (vectors, data.text_ids)}
+for name in compare_texts if own_text == "statements" else []:
+    other = dataclasses.replace(data, z_text=others[name][0], text_ids=others[name][1])
+    folder = chapter.scratch(f"alignment/checkpoints/text-{name}")
+    result = pretrain(
+        start, other, config[chosen], folder, report=line_reporter(name), restart="if_changed"
+    )
+    made = embed(result.model, data.signals, data.rows, packed.rate, other.z_text)
+    embedded[name] = (made, other.text_ids)
+
+# %%
+labels = superclass_matrix(index.loc[kept], release.statements)
+parts = (data.train, data.validation, test)
+rows = []
+for name, (made, ids) in embedded.items():
+    found = probing.retrieval_both_ways(
+        made.e_ecg[test], made.e_text[test], ids[test], groups=patients[test], seed=seed
+    ).loc[("ECG to report", 10)]
+    probe = probing.linear_probe(
+        *(array[part] for part in parts for array in (made.z_ecg, labels)),
+        SUPERCLASSES,
+        groups=patients[test],
+        n_bootstrap=200,
+        seed=seed,
+    ).table.loc["macro"]
+    rows.append(
+        {
+            "text": name,
+            "distinct test texts": int(found.n_gallery),
+            "R@10": found.recall,
+            "chance": found.chance,
+            "R@10 by text": found.by_text,
+            "probe AUROC": probe.auroc,
+            "low": probe.auroc_low,
+            "high": probe.auroc_high,
+        }
+    )
+by_source = pd.DataFrame(rows).set_index("text")
+with atomic_path(chapter.write("text_comparison")) as temporary:
+    by_source.round(4).to_csv(temporary)
+by_source.round(2)
+
+# %% [markdown]
 # ## What the decoder gives back
 #
 # Blue is the ECG as recorded (in units of its own standard deviation), orange what the decoder makes of

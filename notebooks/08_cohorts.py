@@ -105,8 +105,10 @@ oracles = None
 if follow_up:
     tables = {"own": read_follow_up(ROOT / follow_up)}
 elif about["simulated"]:
-    names = ("learning", "hyp", "mi", "null")
-    tables = {name: read_follow_up(folder / "follow_up" / f"{name}.csv") for name in names}
+    names = {"learning": "learning", "hyp": "hyp", "mi": "mi", "null": "null control"}
+    tables = {
+        label: read_follow_up(folder / "follow_up" / f"{file}.csv") for file, label in names.items()
+    }
     oracles = pd.read_csv(folder / "follow_up" / "truth.csv").set_index(["cohort", "patient_id"])
 else:
     present = simulate.plantable_table(release.index.loc[packed.ecg_ids], seed)
@@ -114,7 +116,7 @@ else:
     dealt = simulate.null_outcomes(outcomes, seed=seed)
     tables = {
         "learning": validate_follow_up(outcomes, "simulated outcomes"),
-        "null": validate_follow_up(dealt, "simulated null outcomes"),
+        "null control": validate_follow_up(dealt, "simulated null outcomes"),
     }
     truth = simulate.oracle_hazards(present).assign(cohort="learning")
     oracles = truth.set_index(["cohort", "patient_id"])
@@ -208,8 +210,8 @@ if oracles is not None:
 # nothing can be learned from the ECG. If a model finds something there, the pipeline is wrong.
 
 # %%
-if "null" in tables:
-    null, first = tables["null"], tables[main]
+if "null control" in tables:
+    null, first = tables["null control"], tables[main]
     same_outcomes = sorted(zip(null.time, null.event, strict=True)) == sorted(
         zip(first.time, first.event, strict=True)
     )
@@ -247,7 +249,7 @@ for name, table in tables.items():
     assert (table.time > 0).all()
     assert set(table.split) == {"train", "validation", "test"}
     assert table.groupby("split").event.sum().min() > 0, f"{name}: a part has no events"
-if "null" in tables:
+if "null control" in tables:
     assert same_outcomes or not about["simulated"]
 
 # %% [markdown]

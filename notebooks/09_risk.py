@@ -33,7 +33,7 @@ run = "demo"  # run folder: runs/<run>
 epochs = 20  # largest number of passes over the training patients
 batch_size = 128  # wanted patients a step; batches without events do not exist
 learning_rate = 3e-4  # peak of AdamW's learning rate
-recon_weight = 0.1  # α in L = α·L_recon + (1−α)·L_risk (share, no unit)
+recon_weight = 0.1  # α, the share of the reconstruction; the Cox loss has the rest
 patience = 6  # stop after this many epochs without a better validation loss
 seed = 0  # of heads, order, masks and the random encoder
 

@@ -169,10 +169,10 @@ pd.DataFrame(differences).set_index("fine-tuned against").round(3)
 # would mean that the pipeline leaks.
 
 # %%
-null = evaluation[(evaluation.cohort == "null") & (evaluation.label == "fine-tuned")]
+null = evaluation[(evaluation.cohort == "null control") & (evaluation.label == "fine-tuned")]
 for row in null.itertuples():
     verdict = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
-    print(f"null cohort: C-index {row.estimate:.2f}, its 95 % interval {verdict} 0.5")
+    print(f"null control: C-index {row.estimate:.2f}, its 95 % interval {verdict} 0.5")
 
 # %% [markdown]
 # ## Risk groups over time
@@ -302,6 +302,7 @@ assert (evaluation.estimate <= evaluation.high).all()
 assert set(test.patient_id[test.cohort == main]) == set(outcome.index)
 trained = follow_up[(follow_up.cohort == main) & (follow_up.split != "test")]
 assert not set(trained.patient_id) & set(outcome.index), "a patient is in train and test"
+assert set(evaluation.cohort) == set(about["cohorts"]), "a cohort is missing"
 assert {"fine-tuned", "from scratch", "random encoder", "age and sex"} <= set(methods[main])
 
 # %% [markdown]
@@ -317,4 +318,4 @@ print(summarise(chapter.finish()))
 # - Differences are paired; the null cohort says whether the pipeline can be trusted.
 # - An explanation is of the model; it passed a check that it could have failed.
 #
-# Next: {doc}`12_published_and_ours` sets the published figures beside these.
+# Next: {doc}`11_biomarkers`, what a cardiologist's ruler knows of the same patients.

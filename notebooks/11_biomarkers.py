@@ -284,7 +284,7 @@ flags
 
 # %%
 # only an empty cell is missing: pandas takes the word null, a cohort's name, for a missing value too
-follow_up = pd.read_csv(chapter.read("follow_up"), keep_default_na=False, na_values=[""])
+follow_up = pd.read_csv(chapter.read("follow_up"))
 source, main = cohorts["source"], cohorts["main"]
 cohort_packed = open_packed(chapter.read("cohort_packed").parent)
 ecg_ids = np.unique(follow_up.ecg_id.to_numpy())
@@ -387,7 +387,7 @@ if known:
     )
 else:
     print("This follow-up has no age and sex: there is nothing to compare with.")
-null = baseline[(baseline.cohort == "null") & (baseline.label == "ECG measurements (15)")]
+null = baseline[(baseline.cohort == "null control") & (baseline.label == "ECG measurements (15)")]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
     print(f"null cohort: the interval {inside} 0.5")

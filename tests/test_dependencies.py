@@ -21,3 +21,9 @@ def test_code_that_decides_a_training_is_part_of_its_fingerprint():
     ):
         part = function.__module__.split(".")[1]
         assert part in CODE, f"{function.__name__} lives in {part}"
+
+
+def test_tables_beside_the_modules_count():
+    """A new row in the glossary reruns the chapter that translates, and not the encoders' chapter."""
+    assert "ecgrepro/translation/german.csv" in modules_behind("03_translation")
+    assert "ecgrepro/translation/german.csv" not in modules_behind("05_encoders")

@@ -8,9 +8,9 @@ from ecgrepro.errors import InputError
 from ecgrepro.models.encoder import HALVINGS, check_length
 from ecgrepro.models.layers import (
     RowNorm,
+    TimeConv,
+    doubling_conv,
     from_time_major,
-    time_conv,
-    time_conv_transpose,
     to_time_major,
 )
 
@@ -23,7 +23,7 @@ class SubPixelUp(nn.Module):
     def __init__(self, n_in: int, n_out: int, kernel: int, factor: int) -> None:
         super().__init__()
         self.factor = factor
-        self.conv = time_conv(n_in, n_out * factor, kernel)
+        self.conv = TimeConv(n_in, n_out * factor, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample by the factor."""
@@ -73,12 +73,12 @@ class StudyUpBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, upsample: bool) -> None:
         super().__init__()
-        self.up = time_conv_transpose(n_in, n_in) if upsample else None
-        self.conv1 = time_conv(n_in, n_out, 5, bias=False)
+        self.up = doubling_conv(n_in, n_in) if upsample else None
+        self.conv1 = TimeConv(n_in, n_out, 5, bias=False)
         self.norm1 = RowNorm(n_out)
-        self.conv2 = time_conv(n_out, n_out, 5, bias=False)
+        self.conv2 = TimeConv(n_out, n_out, 5, bias=False)
         self.norm2 = RowNorm(n_out)
-        self.skip = time_conv(n_in, n_out, 1)
+        self.skip = TimeConv(n_in, n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(12 B, n_in, 1, N)`` to ``(12 B, n_out, 1, 2 N)`` (or N)."""

@@ -19,10 +19,10 @@ from ecgrepro.models.encoder import HALVINGS, AttentionMaps, Encoder
 from ecgrepro.models.layers import (
     RowNorm,
     StackedTransformerLayer,
+    TimeConv,
     from_time_major,
     set_batchwise_dropout,
     sinusoidal_positions,
-    time_conv,
     to_time_major,
 )
 
@@ -51,11 +51,11 @@ class LeadBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, batch_norm: bool = False) -> None:
         super().__init__()
         norms = [nn.BatchNorm2d(n_out) if batch_norm else RowNorm(n_out) for _ in range(2)]
-        self.conv1 = time_conv(n_in, n_out, 5, stride=2, bias=False)
+        self.conv1 = TimeConv(n_in, n_out, 5, stride=2, bias=False)
         self.norm1 = norms[0]
-        self.conv2 = time_conv(n_out, n_out, 5, bias=False)
+        self.conv2 = TimeConv(n_out, n_out, 5, bias=False)
         self.norm2 = norms[1]
-        self.skip = time_conv(n_in, n_out, 1)
+        self.skip = TimeConv(n_in, n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(12 B, n_in, 1, N)`` to ``(12 B, n_out, 1, N / 2)``."""
@@ -79,9 +79,9 @@ class Stem(nn.Module):
         super().__init__()
         width = LEADS * STEM_WIDTH
         self.lead_true = lead_true
-        self.conv1 = time_conv(LEADS, width, 5, groups=LEADS)
+        self.conv1 = TimeConv(LEADS, width, 5, groups=LEADS)
         self.norm1 = nn.GroupNorm(LEADS, width)
-        self.conv2 = time_conv(width, width, 5, groups=LEADS if lead_true else 1)
+        self.conv2 = TimeConv(width, width, 5, groups=LEADS if lead_true else 1)
         self.norm2 = nn.GroupNorm(LEADS, width)
 
     def slots(self, channels: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
     Attributes
     ----------
     length, latent, lead_scale
-        As built; `length` is kept because weights of the dual attention network depend on it.
+        As built; `length` is kept because the weights depend on it.
     """
 
     kind = "abstract"
@@ -50,8 +50,7 @@ class Encoder(nn.Module):
         super().__init__()
         if latent <= 0 or latent % 2:
             raise InputError(
-                f"latent {latent} is not a positive even number: half of it is the average over "
-                "time and half the maximum."
+                f"latent {latent} is not a positive even number: both encoders make it of two halves."
             )
         self.length = check_length(length)
         self.latent = latent

@@ -164,7 +164,7 @@ def read_rows(path: Path, language: str) -> list[Entry]:
 
 def packaged(name: str) -> Path:
     """Path of a table that comes with the package."""
-    return Path(str(resources.files("ecgrepro") / "glossary" / f"{name}.csv"))
+    return Path(str(resources.files("ecgrepro.translation") / f"{name}.csv"))
 
 
 def read_english_words() -> frozenset[str]:
