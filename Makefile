@@ -16,8 +16,8 @@ export MALLOC_TRIM_THRESHOLD_ = 8589934592
 export MALLOC_TOP_PAD_ = 1073741824
 export PYTHONHASHSEED = 0
 export HF_HUB_OFFLINE ?= 1
-# Lines of a long training go to this terminal; in JupyterLab they appear under the cell.
-export ECGREPRO_PROGRESS = terminal
+# Lines of a long training go to this terminal (nowhere without one); in JupyterLab they appear under the cell.
+export ECGREPRO_PROGRESS := $(shell tty 2>/dev/null || echo none)
 # Two BLAS threads beside torch's own slow small fits down many times.
 export OPENBLAS_NUM_THREADS = 1
 
@@ -47,7 +47,7 @@ needs: env  ## only what a chapter needs, to rerun it by hand: make needs CHAPTE
 	$(SNAKEMAKE) needs
 
 lab: env  ## the notebooks in JupyterLab
-	jupyter lab notebooks
+	env -u ECGREPRO_PROGRESS jupyter lab notebooks
 
 data: env  ## genuine PTB-XL from PhysioNet to data/ptbxl, resumed and verified
 	python -m ecgrepro.download --out data/ptbxl

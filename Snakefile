@@ -25,9 +25,13 @@ NEEDS = {
     "09_risk": ["release", "follow_up", "cohorts", "cohort_packed", "alignment_model"],
     "10_evaluation": ["release", "follow_up", "cohorts", "cohort_packed", "risk_scores", "risk_model"],
     "11_biomarkers": ["release", "packed", "cohorts", "cohort_packed", "follow_up"],
-    "12_published_and_ours": ["release", "alignment_metrics", "probes", "cohorts", "evaluation"],
+    "12_published_and_ours": [
+        "release", "alignment_metrics", "probes", "cohorts", "evaluation", "biomarker_baseline"
+    ],
     "99_status": ["release", "encoders", "probes", "evaluation", "published"],
 }
+
+TRAINS = ("06_alignment", "09_risk")
 
 RUN = prepare_run(
     config.get("profile") or "demo",
@@ -84,6 +88,8 @@ for chapter in NEEDS:
         output:
             executed=f"{FOLDER}/executed/{chapter}.ipynb",
             artefacts=made_by(chapter),
+        # Snakemake hands this number to OpenMP. Fixed, because the number of threads changes last digits.
+        threads: 2 if chapter in TRAINS else 1
         params:
             chapter=chapter,
         shell:

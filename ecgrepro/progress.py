@@ -1,20 +1,21 @@
 """Progress on the terminal that started the work, and never inside a page.
 
-Chapters are run by papermill and compared by nbval, so a bar must not end up among their outputs. It is drawn
-on the process's own stderr, which under `make` is the reader's terminal, and only if that is a terminal.
+Chapters are run by papermill and compared by nbval, so neither a bar nor a growing list of epochs may end up
+among their outputs. A bar is drawn only on a real terminal; the lines of a long training go to the terminal that
+`make` was typed in, whose device it hands over, because a notebook kernel has none of its own.
 """
 
 import os
+import stat
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 
-def progress_bar(
-    total: int, label: str, unit: str, show: bool = True, **options: Any
-) -> "tqdm[Any]":
+def progress_bar(total: int, label: str, unit: str, show: bool = True, **options: Any) -> "tqdm[Any]":
     """Return a tqdm bar on the terminal; silent where there is none or `show` is False."""
     terminal = sys.__stderr__
     visible = show and terminal is not None and terminal.isatty()
@@ -22,15 +23,23 @@ def progress_bar(
 
 
 def line_reporter(label: str) -> Callable[[str], None]:
-    """Return a function for one line after each epoch of a long training.
+    """Return a function that shows one line after each epoch of a long training.
 
-    In JupyterLab the lines are printed under the cell. Under `make` (ECGREPRO_PROGRESS=terminal) they go to the
-    terminal, so that the page shows the curve in place of a long list.
+    Where it goes is in the environment variable ECGREPRO_PROGRESS: unset (JupyterLab, papermill by hand) under
+    the cell; the device of a terminal (set by `make`) there; anything else nowhere.
     """
-    on_terminal = os.environ.get("ECGREPRO_PROGRESS") == "terminal"
-    stream = sys.__stderr__ if on_terminal else None
+    device = os.environ.get("ECGREPRO_PROGRESS")
 
     def report(line: str) -> None:
-        print(f"{label}: {line}", file=stream, flush=True)
+        if device is None:
+            print(f"{label}: {line}", flush=True)
+        elif _is_terminal(device):
+            with Path(device).open("w") as terminal:
+                terminal.write(f"{label}: {line}\n")
 
     return report
+
+
+def _is_terminal(device: str) -> bool:
+    path = Path(device)
+    return path.exists() and stat.S_ISCHR(path.stat().st_mode)

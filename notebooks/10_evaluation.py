@@ -31,6 +31,7 @@
 run = "demo"  # run folder: runs/<run>
 resamples = 1000  # bootstrap resamples, by patient
 groups = 3  # risk groups in the Kaplan-Meier figure
+horizon_years = 3.0  # at which probabilities are judged (years from the ECG)
 seed = 0  # of the bootstrap
 
 # %%
@@ -44,13 +45,19 @@ from ecgrepro.models import build_risk_model, load_weights, read_config
 from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 from ecgrepro.survival import (
+    auc_over_time,
     bootstrap_interval,
+    breslow_survival,
+    calibration_at,
     concordance_index,
     cox_baseline,
+    fit_cox,
     hazard_ratio,
     kaplan_meier,
     logrank_test,
+    net_benefit,
     paired_difference,
+    predict_cox,
 )
 
 chapter = runs.start("10_evaluation", globals())
@@ -186,8 +193,11 @@ names = {2: ["low", "high"], 3: ["low", "middle", "high"]}.get(
 )
 rank = methods[main]["fine-tuned"].rank(method="first", pct=True)
 group = pd.cut(rank, np.linspace(0, 1, groups + 1), labels=names, include_lowest=True).astype(str)
+# A restricted cohort is drawn on a grid of half years, which shows no individual event time.
+grid = np.arange(0, outcome.time.max(), 182.625) if about["restricted"] else None
 curves = {
-    name: kaplan_meier(outcome.time[group == name], outcome.event[group == name]) for name in names
+    name: kaplan_meier(outcome.time[group == name], outcome.event[group == name], at=grid)
+    for name in names
 }
 ends = group.isin([names[0], names[-1]])
 test_of_all = logrank_test(outcome.time, outcome.event, group)
@@ -201,6 +211,94 @@ plots.plot_kaplan_meier(
     title=f"Event-free survival by predicted risk, {main} cohort",
     note=f"n = {len(outcome):,}, {int(outcome.event.sum()):,} events; log-rank {p_value}; hazard ratio "
     f"{names[-1]} to {names[0]} {ratio.ratio:.1f} ({ratio.low:.1f} to {ratio.high:.1f}); bands: 95 %",
+)
+
+# %% [markdown]
+# ## Beyond order: probabilities at a horizon
+#
+# A C-index knows only order. A probability of the event within three years needs a baseline and a scale, and the
+# network's own are too sure of themselves on the patients it was trained on. Both are therefore taken from the
+# *validation* patients; test patients are only judged.
+
+# %%
+horizon = horizon_years * 365.25
+table = follow_up[follow_up.cohort == main]
+validation = table[table.split == "validation"].set_index("patient_id")
+own = risk_scores[(risk_scores.cohort == main) & (risk_scores.arm == "fine-tuned")]
+own = own.set_index("patient_id").risk
+compared = {"fine-tuned": (own.loc[validation.index], methods[main]["fine-tuned"])}
+if "age and sex" in methods[main]:
+    baseline = cox_baseline(table[table.split == "train"], validation.reset_index())
+    compared["age and sex"] = (baseline.to_numpy(), methods[main]["age and sex"])
+predicted = {}
+for name, (on_validation, on_test) in compared.items():
+    scale = fit_cox(validation.assign(score=np.asarray(on_validation)), ["score"])
+    scaled = [
+        predict_cox(scale, pd.DataFrame({"score": np.asarray(score)})).to_numpy()
+        for score in (on_validation, on_test)
+    ]
+    surviving = breslow_survival(validation.time, validation.event, *scaled, [horizon])
+    predicted[name] = 1 - surviving[:, 0]
+calibrations = {
+    name: calibration_at(outcome.time, outcome.event, probability, horizon)
+    for name, probability in predicted.items()
+}
+pd.DataFrame(
+    {
+        name: {
+            "expected": c.expected,
+            "observed": c.observed,
+            "observed / expected": c.ratio,
+            "slope (1 is ideal)": c.slope,
+            "mean error (ICI)": c.ici,
+        }
+        for name, c in calibrations.items()
+    }
+).T.round(2)
+
+# %%
+by_then = f"{horizon_years:g} years"
+note = f"n = {len(outcome):,}, {int(outcome.event.sum()):,} events; bars: 95 %"
+plots.plot_calibration(
+    {name: c.groups for name, c in calibrations.items()},
+    source,
+    horizon=by_then,
+    curves={name: c.curve for name, c in calibrations.items()},
+    title=f"Predicted and observed risk by {by_then}",
+    note=note,
+)
+
+# %% [markdown]
+# Is the order as good early as late? The time-dependent AUC compares, at each horizon, those who had the event by
+# then with those who had not.
+
+# %%
+times = np.quantile(outcome.time[outcome.event == 1], np.linspace(0.2, 0.9, 8))
+plots.plot_over_time(
+    {
+        name: auc_over_time(outcome.time, outcome.event, methods[main][name], times)
+        for name in compared
+    },
+    source,
+    title="Discrimination by horizon",
+    note=note.split(";")[0],
+)
+
+# %% [markdown]
+# Would acting on it do good? Net benefit weighs patients rightly and wrongly treated by the risk from which one
+# would act {cite}`vickers2006`.
+
+# %%
+thresholds = np.linspace(0.05, 0.6, 23)
+plots.plot_decision_curve(
+    {
+        name: net_benefit(outcome.time, outcome.event, probability, horizon, thresholds)
+        for name, probability in predicted.items()
+    },
+    source,
+    horizon=by_then,
+    title=f"Net benefit of acting on the risk by {by_then}",
+    note=note.split(";")[0],
 )
 
 # %% [markdown]

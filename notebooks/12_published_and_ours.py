@@ -82,6 +82,8 @@ folds
 
 # %%
 evaluation = pd.read_csv(chapter.read("evaluation"))
+measured = pd.read_csv(chapter.read("biomarker_baseline"))
+measured = measured[measured.label == "ECG measurements (15)"]
 published = pd.DataFrame(
     [
         {
@@ -102,10 +104,21 @@ published = pd.DataFrame(
             "n": 800,
             "events": 32,
         },
+        {
+            "group": "Published (UK Biobank)",
+            "label": "UKB-MI, Cox on 15 measurements",
+            "estimate": 0.5404,
+            "low": np.nan,
+            "high": np.nan,
+            "n": 800,
+            "events": 32,
+        },
     ]
 )
+order = {name: place for place, name in enumerate(evaluation.cohort.unique())}
 kind = "Ours (simulated outcomes)" if about["simulated"] else "Ours (own follow-up)"
 ours = evaluation[evaluation.label.isin(["fine-tuned", "age and sex"])]
+ours = pd.concat([ours, measured]).sort_values("cohort", key=lambda c: c.map(order), kind="stable")
 ours = ours.assign(group=kind, label=ours.cohort + ": " + ours.label)
 table = pd.concat([published, ours[published.columns]], ignore_index=True)
 plots.plot_forest(
