@@ -24,7 +24,7 @@ export OPENBLAS_NUM_THREADS = 1
 SNAKEMAKE = snakemake --cores $(CORES) --quiet host progress rules reason --rerun-triggers mtime input \
   --config profile=$(PROFILE) run=$(RUN) release=$(RELEASE) text_model=$(TEXT_MODEL) chapter=$(CHAPTER) --
 
-.PHONY: book test env chapter needs lab data notebooks references lint bench clean
+.PHONY: book test env chapter needs lab data notebooks references picture lint bench clean
 
 book: env  ## run the chapters that are stale and render the book to _build/html
 	$(SNAKEMAKE) book
@@ -57,6 +57,9 @@ notebooks: env  ## write the .ipynb beside each .py
 
 references: env  ## rewrite tests/reference from the smoke profile
 	python -m tests.make_references
+
+picture: env  ## the picture of the README, from the demo run
+	python book/make_picture.py
 
 lint: env
 	ruff check .

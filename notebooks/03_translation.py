@@ -123,9 +123,7 @@ print(f"problems found by the validator: {len(validate_packaged())}")
 
 # %%
 coverage = coverage_table(table)
-coverage.style.format(
-    {"word_coverage": "{:.2%}", "fully_covered": "{:.2%}", "reports": "{:,}", "words": "{:,}"}
-)
+coverage.round(4)
 
 # %% [markdown]
 # The most frequent words that no glossary knows are the to-do list of whoever wants to help. English words

@@ -154,9 +154,9 @@ plots.plot_history(
 
 # %%
 monitors = {
-    "mean_pairwise_cosine": "Mean cosine of different ECGs",
-    "effective_rank": "Effective rank (dimensions)",
-    "criterion": "Retrieval criterion (no unit)",
+    "mean_pairwise_cosine": "Mean cosine",
+    "effective_rank": "Effective rank",
+    "criterion": "Criterion",
 }
 plots.plot_monitors(
     histories, monitors, source, references={"mean_pairwise_cosine": (1.0, "collapsed")}
@@ -282,7 +282,7 @@ by_source.round(2)
 # %% [markdown]
 # ## What the decoder gives back
 #
-# Blue is the ECG as recorded (in units of its own standard deviation), orange what the decoder makes of
+# Grey is the ECG as recorded (in units of its own standard deviation), orange what the decoder makes of
 # 512 numbers.
 
 # %%
@@ -298,8 +298,8 @@ plots.plot_reconstruction(
     100,
     source,
     seconds=4,
-    title="A test ECG of median error, and its reconstruction",
-    note=f"ecg_id {kept[test[typical]]}, encoder {encoder}, {chosen}",
+    title="A test ECG, and its reconstruction",
+    note=f"ecg_id {kept[test[typical]]}, the median error of {len(errors)} test ECGs; encoder {encoder}, {chosen}",
 )
 
 # %%
