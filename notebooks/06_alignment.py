@@ -33,7 +33,7 @@
 run = "demo"  # run folder: runs/<run>
 encoder = "cnn"  # "cnn" or "dual_attention"
 losses = ["cosine_positive", "cosine_pairs", "soft_infonce"]  # alignment losses to compare
-epochs = 15  # passes over the training records, for each loss
+epochs = 12  # passes over the training records, for each loss
 batch_size = 128  # records a step
 learning_rate = 1e-3  # peak of AdamW's learning rate
 temperature = 0.07  # of soft_infonce (no unit)

@@ -26,6 +26,7 @@ from ecgrepro.models import (
 )
 from ecgrepro.objectives import cosine_positive, cox_nll
 from ecgrepro.probing import collapse_report
+from ecgrepro.survival import concordance_index
 from ecgrepro.training import (
     AlignmentData,
     FinetuneConfig,
@@ -40,7 +41,6 @@ from ecgrepro.training import (
     predict_risk,
     pretrain,
 )
-from ecgrepro.survival import concordance_index
 from ecgrepro.training.finetune import set_training_mode
 from ecgrepro.training.monitors import alignment_figures
 from tests.watched_array import WatchedArray
