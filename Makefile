@@ -6,6 +6,7 @@ RELEASE ?=
 TEXT_MODEL ?=
 CHAPTER ?=
 CORES ?= 2
+SWEEP ?=
 
 BIN := .venv/bin
 # The kernels papermill starts, and jupyter-book, are found in the environment.
@@ -24,7 +25,7 @@ export OPENBLAS_NUM_THREADS = 1
 SNAKEMAKE = snakemake --cores $(CORES) --quiet host progress rules reason --rerun-triggers mtime input \
   --config profile=$(PROFILE) run=$(RUN) release=$(RELEASE) text_model=$(TEXT_MODEL) chapter=$(CHAPTER) --
 
-.PHONY: book test env chapter needs lab data notebooks references picture lint bench clean
+.PHONY: book test env chapter needs protocol lab data notebooks references picture lint bench clean
 
 book: env  ## run the chapters that are stale and render the book to _build/html
 	$(SNAKEMAKE) book
@@ -46,6 +47,10 @@ chapter: env  ## one chapter and what it needs: make chapter CHAPTER=06_alignmen
 needs: env  ## only what a chapter needs, to rerun it by hand: make needs CHAPTER=06_alignment
 	$(SNAKEMAKE) needs
 
+protocol: env  ## the sweep over a run that is made: make protocol RUN=demo SWEEP="seeds=[42] labels=[20,80]"
+	snakemake -s protocol.smk --cores $(CORES) --rerun-incomplete --quiet host progress rules reason \
+	  --rerun-triggers mtime input --config run=$(or $(RUN),$(PROFILE)) $(SWEEP)
+
 lab: env  ## the notebooks in JupyterLab
 	env -u ECGREPRO_PROGRESS jupyter lab notebooks
 
@@ -53,7 +58,7 @@ data: env  ## genuine PTB-XL from PhysioNet to data/ptbxl, resumed and verified
 	python -m ecgrepro.download --out data/ptbxl
 
 notebooks: env  ## write the .ipynb beside each .py
-	jupytext --quiet --update --to ipynb notebooks/*.py
+	jupytext --quiet --update --to ipynb notebooks/*.py notebooks/sweep/*.py
 
 references: env  ## rewrite tests/reference from the smoke profile
 	python -m tests.make_references

@@ -34,7 +34,7 @@ epochs = 20  # largest number of passes over the training patients
 batch_size = 128  # wanted patients a step; batches without events do not exist
 learning_rate = 3e-4  # peak of AdamW's learning rate
 recon_weight = 0.1  # α, the share of the reconstruction; the Cox loss has the rest
-patience = 6  # stop after this many epochs without a better validation loss
+patience = 4  # stop after this many epochs without a better validation loss
 seed = 0  # of heads, order, masks and the random encoder
 
 # %%
@@ -42,6 +42,7 @@ import numpy as np
 import pandas as pd
 
 from ecgrepro import plots, runs
+from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.models import (
     build_alignment_model,
@@ -72,7 +73,10 @@ aligned = build_alignment_model(
     made["encoder"], text_dim=made["text_dim"], lead_scale=made["lead_scale"]
 )
 load_weights(aligned, chapter.read("alignment_model"))
-follow_up.groupby(["cohort", "split"], sort=False).agg(n=("event", "size"), events=("event", "sum"))
+sizes = follow_up.groupby(["cohort", "split"], sort=False).agg(
+    n=("event", "size"), events=("event", "sum")
+)
+suppress_table(sizes, ["n", "events"], about["restricted"])
 
 # %% [markdown]
 # ## The loss
@@ -167,15 +171,19 @@ for (cohort, arm), result in results.items():
 # %%
 shown = {arm: results[main, arm].history for arm in starts}
 columns = {"total": "Total loss", "recon": "L_recon (z²)", "risk": "L_risk (a unit per event)"}
-events = follow_up[follow_up.cohort == main].groupby("split").event.agg(["size", "sum"])
+count = {
+    (part, what): suppress_count(int(sizes.loc[(main, part), what]), about["restricted"])
+    for part in ("train", "validation")
+    for what in ("n", "events")
+}
 plots.plot_history(
     shown,
     columns,
     source,
     best_epoch={arm: results[main, arm].best_epoch for arm in starts},
     title=f"Fine-tuning on the {main} cohort",
-    note=f"train n = {events.loc['train', 'size']:,}, {events.loc['train', 'sum']:,} events; "
-    f"validation n = {events.loc['validation', 'size']:,}, {events.loc['validation', 'sum']:,} events",
+    note=f"train n = {count['train', 'n']}, {count['train', 'events']} events; "
+    f"validation n = {count['validation', 'n']}, {count['validation', 'events']} events",
 )
 
 # %%
@@ -213,7 +221,8 @@ for (cohort, arm), part in risk_scores[risk_scores.split == "validation"].groupb
             "C-index": round(c_index, 2),
         }
     )
-pd.DataFrame(on_validation).set_index(["cohort", "arm"])
+validated = pd.DataFrame(on_validation).set_index(["cohort", "arm"])
+suppress_table(validated, ["n", "events"], about["restricted"])
 
 # %% [markdown]
 # These are validation figures, which also chose the epoch, and therefore flatter.

@@ -40,6 +40,7 @@ import pandas as pd
 import torch
 
 from ecgrepro import attribution, plots, runs, signals
+from ecgrepro.cohorts import suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.models import build_risk_model, load_weights, read_config
 from ecgrepro.packing import open_packed
@@ -71,9 +72,10 @@ print(source)
 follow_up = pd.read_csv(chapter.read("follow_up"))
 risk_scores = pd.read_csv(chapter.read("risk_scores"))
 test = follow_up[follow_up.split == "test"]
-test.groupby("cohort", sort=False).agg(
+sizes = test.groupby("cohort", sort=False).agg(
     n=("event", "size"), events=("event", "sum"), median_time_days=("time", "median")
 )
+suppress_table(sizes, ["n", "events"], about["restricted"])
 
 # %% [markdown]
 # ## Every arm beside its controls
@@ -125,11 +127,15 @@ for cohort, part in test.groupby("cohort", sort=False):
             }
         )
 evaluation = pd.DataFrame(rows)
-evaluation.set_index(["cohort", "label"]).round({"estimate": 2, "low": 2, "high": 2})
+shown = evaluation.set_index(["cohort", "label"]).round({"estimate": 2, "low": 2, "high": 2})
+suppress_table(shown, ["n", "events"], about["restricted"])
 
 # %%
+small_cells = about["restricted"] and evaluation[["n", "events"]].to_numpy().min() < 10
 plots.plot_forest(
-    evaluation.assign(group=evaluation.cohort + " cohort"),
+    evaluation.assign(group=evaluation.cohort + " cohort").drop(
+        columns=["n", "events"] if small_cells else []
+    ),
     source,
     xlabel="C-index on held-out patients (0.5 = chance)",
     highlight=["fine-tuned"],
@@ -195,10 +201,10 @@ rank = methods[main]["fine-tuned"].rank(method="first", pct=True)
 group = pd.cut(rank, np.linspace(0, 1, groups + 1), labels=names, include_lowest=True).astype(str)
 # A restricted cohort is drawn on a grid of half years, which shows no individual event time.
 grid = np.arange(0, outcome.time.max(), 182.625) if about["restricted"] else None
-curves = {
-    name: kaplan_meier(outcome.time[group == name], outcome.event[group == name], at=grid)
-    for name in names
-}
+curves = {}
+for name in names:
+    time, event = outcome.time[group == name], outcome.event[group == name]
+    curves[name] = kaplan_meier(time, event, at=None if grid is None else grid[grid <= time.max()])
 ends = group.isin([names[0], names[-1]])
 test_of_all = logrank_test(outcome.time, outcome.event, group)
 ratio = hazard_ratio(outcome.time[ends], outcome.event[ends], group[ends], reference=names[0])
@@ -335,7 +341,7 @@ model = build_risk_model(made["encoder"], lead_scale=made["lead_scale"])
 load_weights(model, chapter.read("risk_model"))
 risk_of = attribution.as_risk_function(model.eval())
 ranked = methods[main]["fine-tuned"].sort_values(ascending=False).index
-top = ranked[: max(len(ranked) // 10, 5)]
+top = ranked[: max(len(ranked) // 10, 10)]
 rows_of_top = packed.rows(outcome.ecg_id.loc[top])
 inputs, _ = signals.prepare(packed.signals[rows_of_top], rate=packed.rate)
 x = torch.from_numpy(inputs)

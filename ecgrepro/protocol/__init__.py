@@ -1,0 +1,42 @@
+"""The evaluation protocol as a sweep: cohort x encoder x initialisation x protocol x seed, one table at the end.
+
+`sweep_arms` lists what is to be run, `run_arm` runs one of them (all its folds), `collect` reads all of them into
+one table with a row a fold, `summarise` and `paired_differences` give intervals. Files lie in `runs/<run>/protocol/`.
+"""
+
+from ecgrepro.protocol.arms import BASELINES, NETWORKS, PROTOCOLS, Arm, sweep_arms
+from ecgrepro.protocol.evaluate import evaluate_folds, limit_labels, pooled_c_index
+from ecgrepro.protocol.run import ArmResult, read_arm, run_arm
+from ecgrepro.protocol.starts import (
+    CohortData,
+    finetune_settings,
+    open_cohort,
+    pretrain_start,
+    starting_model,
+    sweep_of,
+)
+from ecgrepro.protocol.table import collect, learning_curve, paired_differences, summarise
+
+__all__ = [
+    "BASELINES",
+    "NETWORKS",
+    "PROTOCOLS",
+    "Arm",
+    "ArmResult",
+    "CohortData",
+    "collect",
+    "evaluate_folds",
+    "finetune_settings",
+    "learning_curve",
+    "limit_labels",
+    "open_cohort",
+    "paired_differences",
+    "pooled_c_index",
+    "pretrain_start",
+    "read_arm",
+    "run_arm",
+    "starting_model",
+    "summarise",
+    "sweep_arms",
+    "sweep_of",
+]

@@ -1,0 +1,242 @@
+"""From arms to one table: a row a fold, then intervals, paired differences and the learning curve."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecgrepro.errors import InputError
+from ecgrepro.protocol.run import RECORD, ArmResult, read_arm
+from ecgrepro.protocol.starts import FOLDER
+from ecgrepro.survival import Interval, nadeau_bengio_interval
+
+METHOD = ["cohort", "protocol", "labels", "encoder", "initialisation"]
+"""Columns that name a line of the summary."""
+
+BESIDE = ("age_sex", "ecg_15", "random_encoder", "oracle_ecg", "oracle")
+"""Baselines that stand on every line, where they were run."""
+
+NULL = "null control"
+
+
+def collect(folder: Path) -> pd.DataFrame:
+    """Read all finished arms of the run in `folder` into one table.
+
+    Returns
+    -------
+    DataFrame
+        One row a fold: cohort, encoder, initialisation, protocol, seed, fold, n, events, c_index (NaN where no pair of
+        the fold is comparable, with a note), then labels, n_folds, the sizes of `evaluate_folds`, and
+        pooled_c_index: that of the whole seed, on scores centred by fold.
+
+    Raises
+    ------
+    InputError
+        If there is no finished arm, or arms were made from different inputs or settings.
+    """
+    places = sorted(path.parent for path in (folder / FOLDER / "arms").glob(f"*/{RECORD}"))
+    if not places:
+        raise InputError(f"{folder / FOLDER} holds no finished arm: run the sweep first.")
+    results = [read_arm(place) for place in places]
+    _require_alike(results, places)
+    tables = []
+    for result in results:
+        pooled = result.record["pooled_c_index"]
+        table = result.folds.assign(pooled_c_index=np.nan if pooled is None else pooled)
+        for name, value in result.arm.as_dict().items():
+            table[name] = value
+        tables.append(table)
+    everything = pd.concat(tables, ignore_index=True)
+    first = ["cohort", "encoder", "initialisation", "protocol", "seed", "fold"]
+    first += ["n", "events", "c_index"]
+    ordered = everything[first + [name for name in everything if name not in first]]
+    return ordered.sort_values([*METHOD, "seed", "fold"], ignore_index=True)
+
+
+def summarise(folds: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return one line a method, with its interval and with all baselines beside it.
+
+    Returns
+    -------
+    DataFrame
+        `METHOD`, then n and events (patients and events of the cohort, each tested once a seed), events_train
+        (mean of the folds), seeds, folds, without_value (folds without a comparable pair: left out of the mean),
+        estimate (mean over folds), low, high, sd_folds, fold_low and fold_high (smallest and largest fold), pooled
+        (mean over seeds of the C-index of centred scores), one column for each of `BESIDE`, and null, null_low,
+        null_high: the same method on the null cohort.
+
+    Notes
+    -----
+    The interval allows for the overlap of folds (Nadeau and Bengio 2003, see `nadeau_bengio_interval`) and is cut to
+    the range of a C-index, which a t interval of two folds can leave. Its ratio
+    of test to training rows is that of the division, also where `labels` cut the training part afterwards: it
+    measures which rows folds share.
+    """
+    _require(folds)
+    rows = []
+    for names, part in folds.groupby(METHOD, sort=False):
+        interval = _interval(part, part["c_index"], level, (0.0, 1.0))
+        once = part[part["seed"] == part["seed"].iloc[0]]
+        values = part["c_index"].dropna()
+        rows.append(
+            {
+                **dict(zip(METHOD, names, strict=True)),
+                "n": int(once["n"].sum()),
+                "events": int(once["events"].sum()),
+                "events_train": float(part["events_train"].mean()),
+                "seeds": int(part["seed"].nunique()),
+                "folds": len(part),
+                "without_value": int(part["c_index"].isna().sum()),
+                "estimate": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "sd_folds": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+                "fold_low": float(values.min()) if len(values) else np.nan,
+                "fold_high": float(values.max()) if len(values) else np.nan,
+                "pooled": float(part.groupby("seed")["pooled_c_index"].first().mean()),
+            }
+        )
+    table = pd.DataFrame(rows)
+    for name in BESIDE:
+        lines = table[table["initialisation"] == name]
+        if name == "random_encoder":
+            on = ["cohort", "protocol", "labels"]
+            lines = lines.drop_duplicates(on)  # of several encoders, the first
+        else:
+            on = ["cohort", "protocol", *(() if name.startswith("oracle") else ("labels",))]
+        beside = lines[[*on, "estimate"]].rename(columns={"estimate": name})
+        table = table.merge(beside, on=on, how="left", validate="m:1")
+    method = [name for name in METHOD if name != "cohort"]
+    null = table.loc[table["cohort"] == NULL, [*method, "estimate", "low", "high"]]
+    null = null.rename(columns={"estimate": "null", "low": "null_low", "high": "null_high"})
+    return table.merge(null, on=method, how="left", validate="m:1")
+
+
+def paired_differences(
+    folds: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]] = (
+        ("aligned", "scratch"),
+        ("aligned", "reconstruction"),
+        ("reconstruction", "scratch"),
+        ("aligned", "random_encoder"),
+        ("aligned", "age_sex"),
+        ("aligned", "ecg_15"),
+    ),
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return differences of the C-index over the same folds, `first` less `second`.
+
+    Returns
+    -------
+    DataFrame
+        cohort, protocol, labels, encoder, first, second, estimate, low, high (corrected as in `summarise`), folds,
+        wins (folds in which the first is better), events_train. Pairs that were not run are left out.
+
+    Raises
+    ------
+    InputError
+        If two arms tested other patients under the same seed and fold.
+    """
+    _require(folds)
+    rows: list[dict[str, Any]] = []
+    for (cohort, protocol, labels), part in folds.groupby(
+        ["cohort", "protocol", "labels"], sort=False
+    ):
+        encoders = [name for name in part["encoder"].unique() if name != "none"]
+        for encoder in encoders:
+            own = part[part["encoder"].isin([encoder, "none"])]
+            for first, second in pairs:
+                one, two = (own[own["initialisation"] == name] for name in (first, second))
+                both = one.merge(two, on=["seed", "fold"], suffixes=("", "_second"))
+                if both.empty:
+                    continue
+                if (both["test_rows"] != both["test_rows_second"]).any():
+                    raise InputError(
+                        f"Cohort {cohort!r}: {first} and {second} tested different patients in the same fold: "
+                        "delete the protocol folder of the run and sweep again."
+                    )
+                gap = both["c_index"] - both["c_index_second"]
+                interval = _interval(both, gap, level, (-1.0, 1.0))
+                names = {"cohort": cohort, "protocol": protocol, "labels": labels}
+                rows.append(
+                    {
+                        **names,
+                        "encoder": encoder,
+                        "first": first,
+                        "second": second,
+                        "estimate": interval.estimate,
+                        "low": interval.low,
+                        "high": interval.high,
+                        "folds": int(gap.notna().sum()),
+                        "wins": int((gap > 0).sum()),
+                        "events_train": float(both["events_train"].mean()),
+                    }
+                )
+    columns = ["cohort", "protocol", "labels", "encoder", "first", "second", "estimate"]
+    columns += ["low", "high", "folds", "wins", "events_train"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def learning_curve(summary: pd.DataFrame, cohort: str, encoder: str, protocol: str) -> pd.DataFrame:
+    """Return the lines of one cohort by number of training events, for `plots.plot_learning_curve`.
+
+    Returns
+    -------
+    DataFrame
+        label (initialisation), n (training events, mean of the folds), estimate, low, high. Networks with
+        `encoder`, and Cox baselines; ascending.
+    """
+    chosen = summary[
+        (summary["cohort"] == cohort)
+        & (summary["protocol"] == protocol)
+        & summary["encoder"].isin([encoder, "none"])
+        & ~summary["initialisation"].str.startswith("oracle")
+    ]
+    curve = chosen.assign(label=chosen["initialisation"], n=chosen["events_train"].round())
+    columns = ["label", "n", "estimate", "low", "high"]
+    return curve[columns].sort_values(["label", "n"], ignore_index=True)
+
+
+def _interval(
+    part: pd.DataFrame, values: pd.Series, level: float, bounds: tuple[float, float]
+) -> Interval:
+    """Corrected interval, cut to what is possible; without limits where fewer than two folds have a value."""
+    known = values.dropna().to_numpy(float)
+    if len(known) < 2:
+        mean, nothing = float(known.mean()) if len(known) else float("nan"), float("nan")
+        return Interval(mean, nothing, nothing, level, nothing, len(known), 0, "too few folds")
+    ratio = float((part["n"] / part["n_development"]).mean())
+    found = nadeau_bengio_interval(known, ratio, level)
+    lowest, highest = bounds
+    return replace(found, low=max(found.low, lowest), high=min(found.high, highest))
+
+
+def _require(folds: pd.DataFrame) -> None:
+    for column in (*METHOD, "seed", "fold", "n", "events", "c_index", "test_rows"):
+        if column not in folds.columns:
+            raise InputError(f"The table of folds has no column {column!r}: use `collect`.")
+    if folds.duplicated([*METHOD, "seed", "fold"]).any():
+        raise InputError(
+            "The table of folds holds a fold twice: were arms with another number of folds left behind?"
+        )
+
+
+def _require_alike(results: Sequence[ArmResult], places: Sequence[Path]) -> None:
+    """Refuse to put arms into one table that cannot be compared."""
+    seen: dict[str, tuple[Any, Path]] = {}
+    for result, place in zip(results, places, strict=True):
+        facts: dict[str, Any] = dict(result.record["inputs"])
+        facts["code"] = result.record["code"]
+        if result.record["settings"] is not None:
+            frozen = result.record["settings"]["freeze_encoder"]
+            facts[f"settings (frozen encoder: {frozen})"] = result.record["settings"]
+        for name, value in facts.items():
+            other, where = seen.setdefault(name, (value, place))
+            if value != other:
+                raise InputError(
+                    f"Arms {where.name} and {place.name} differ in {name}: run the sweep again, and delete arms "
+                    "that are no longer in it."
+                )
