@@ -1,7 +1,6 @@
 # One rule a notebook: the only place that says which chapter needs what.
 # Settings: profile, run, and parameters that hold for every chapter that declares them (release, text_model).
-import filecmp
-import shutil
+import nbformat
 
 from ecgrepro import runs
 from ecgrepro.dependencies import modules_behind
@@ -58,6 +57,16 @@ def needed_by(chapter):
     return [f"{FOLDER}/{runs.ARTEFACTS[name].path}" for name in NEEDS[chapter]]
 
 
+def dressed(path):
+    """An executed notebook as a page: cells a reader skips (what papermill gave, imports) are folded away."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        tags = cell.metadata.setdefault("tags", [])
+        if "injected-parameters" in tags or "runs.start(" in cell.source:
+            tags.append("hide-input")
+    return nbformat.writes(notebook)
+
+
 rule book:
     input:
         executed=EXECUTED,
@@ -68,9 +77,10 @@ rule book:
     run:
         for path in input.executed:
             copy = Path("book/executed") / Path(path).name
-            copy.parent.mkdir(exist_ok=True)
-            if not copy.is_file() or not filecmp.cmp(path, copy, shallow=False):
-                shutil.copyfile(path, copy)
+            page = dressed(Path(path))
+            if not copy.is_file() or copy.read_text() != page:
+                with atomic_path(copy) as temporary:
+                    temporary.write_text(page)
         shell("jupyter-book build . -W --keep-going --quiet")
         shell("touch {output}")
 

@@ -15,7 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress_bar(total: int, label: str, unit: str, show: bool = True, **options: Any) -> "tqdm[Any]":
+def progress_bar(
+    total: int, label: str, unit: str, show: bool = True, **options: Any
+) -> "tqdm[Any]":
     """Return a tqdm bar on the terminal; silent where there is none or `show` is False."""
     terminal = sys.__stderr__
     visible = show and terminal is not None and terminal.isatty()

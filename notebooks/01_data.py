@@ -48,7 +48,12 @@ from ecgrepro import ROOT, plots, runs, signals, simulate
 from ecgrepro.files import sha256_file, write_json
 from ecgrepro.packing import pack
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import SUPERCLASSES, open_release, split_by_fold, superclass_matrix
+from ecgrepro.ptbxl import (
+    SUPERCLASSES,
+    open_release,
+    split_by_fold,
+    superclass_matrix,
+)
 
 chapter = runs.start("01_data", globals())
 plots.apply()
@@ -68,7 +73,9 @@ if simulated:
     simulate.write_release(folder, n_patients=patients, seed=seed, rates=(rate,))
 ptbxl = open_release(folder, rate=rate)
 version = "simulated release" if simulated else f"release at {Path(release).name}"
-print(f"{version}: {len(ptbxl.index):,} rows, {ptbxl.index.patient_id.nunique():,} patients")
+print(
+    f"{version}: {len(ptbxl.index):,} rows, {ptbxl.index.patient_id.nunique():,} patients"
+)
 print(f"rows that could not be read: {len(ptbxl.skipped)}")
 
 # %% [markdown]
@@ -78,7 +85,9 @@ print(f"rows that could not be read: {len(ptbxl.skipped)}")
 # %%
 per_patient = ptbxl.index.patient_id.value_counts()
 several = (per_patient > 1).mean()
-print(f"{several:.1%} of patients have more than one ECG (at most {per_patient.max()})")
+print(
+    f"{several:.1%} of patients have more than one ECG (at most {per_patient.max()})"
+)
 print(
     f"age: median {ptbxl.index.age.median():.0f} years; {ptbxl.index.age.isna().sum()} over 89 or unknown"
 )
@@ -99,7 +108,9 @@ print(
     f"packed: {n_records:,} records x {n_leads} leads x {n_samples:,} samples at {packed.rate} Hz"
 )
 print(packed.summary())
-packed.skipped.reason.str.replace(r"\d+", "#", regex=True).value_counts().head().to_frame("records")
+packed.skipped.reason.str.replace(
+    r"\d+", "#", regex=True
+).value_counts().head().to_frame("records")
 
 # %%
 present = ptbxl.index.loc[packed.ecg_ids]
@@ -125,7 +136,9 @@ write_json(chapter.write("release"), content)
 # %%
 shown = example or int(packed.ecg_ids[0])
 millivolts = signals.to_millivolts(packed.signals[packed.rows([shown])[0]])
-codes = ", ".join(f"{code} {value:.0f}" for code, value in present.scp_codes[shown].items())
+codes = ", ".join(
+    f"{code} {value:.0f}" for code, value in present.scp_codes[shown].items()
+)
 plots.plot_paper(millivolts, packed.rate, source, title=f"ecg_id {shown}: {codes}")
 
 # %% [markdown]
@@ -150,7 +163,11 @@ print(f"largest |aVR + (I + II)/2|, median record: {np.median(goldberger):.3f} m
 
 # %%
 entries = pd.DataFrame(
-    [(ecg_id, code, value) for ecg_id, d in present.scp_codes.items() for code, value in d.items()],
+    [
+        (ecg_id, code, value)
+        for ecg_id, d in present.scp_codes.items()
+        for code, value in d.items()
+    ],
     columns=["ecg_id", "code", "confidence"],
 )
 group = ptbxl.statements.diagnostic_class.copy()
@@ -158,11 +175,16 @@ for kind in ("form", "rhythm"):
     group[group.isna() & (ptbxl.statements[kind] == 1)] = kind
 entries["group"] = entries.code.map(group).fillna("unknown")
 by_code = entries.groupby(["code", "group"], as_index=False).agg(
-    records=("confidence", "size"), zero=("confidence", lambda c: int((c == 0).sum()))
+    records=("confidence", "size"),
+    zero=("confidence", lambda c: int((c == 0).sum())),
 )
-print(f"{len(entries):,} statements, {len(entries) / n_records:.1f} a record, {len(by_code)} codes")
+print(
+    f"{len(entries):,} statements, {len(entries) / n_records:.1f} a record, {len(by_code)} codes"
+)
 print("share with confidence 0:")
-(entries.confidence == 0).groupby(entries.group).mean().round(3).to_frame("confidence 0")
+(entries.confidence == 0).groupby(entries.group).mean().round(3).to_frame(
+    "confidence 0"
+)
 
 # %%
 plots.plot_code_frequency(
@@ -175,7 +197,8 @@ plots.plot_code_frequency(
 # %%
 labels = superclass_matrix(present, ptbxl.statements)
 pd.DataFrame(
-    {"records": labels.sum(axis=0), "share": labels.mean(axis=0).round(3)}, index=SUPERCLASSES
+    {"records": labels.sum(axis=0), "share": labels.mean(axis=0).round(3)},
+    index=SUPERCLASSES,
 )
 
 # %% [markdown]
@@ -189,7 +212,11 @@ pd.DataFrame(
 # %%
 split = split_by_fold(ptbxl.index, packed.ecg_ids)
 table = present.assign(split=split).groupby("split")
-table.agg(records=("sex", "size"), patients=("patient_id", "nunique"), median_age=("age", "median"))
+table.agg(
+    records=("sex", "size"),
+    patients=("patient_id", "nunique"),
+    median_age=("age", "median"),
+)
 
 # %% [markdown]
 # ## What the network sees
@@ -199,20 +226,24 @@ table.agg(records=("sex", "size"), patients=("patient_id", "nunique"), median_ag
 # hypertrophy. The scale of each lead is therefore kept beside the signal.
 
 # %%
-inputs, scale = signals.prepare(packed.signals[packed.rows([shown])], rate=packed.rate)
+inputs, scale = signals.prepare(
+    packed.signals[packed.rows([shown])], rate=packed.rate
+)
 print(
     f"input {inputs.shape}, mean {inputs.mean():.3f}, scale by lead {scale.min():.2f} to {scale.max():.2f} mV"
 )
-plots.plot_leads(inputs[0], 100, source, unit="z", title="The same ECG as the network sees it")
+plots.plot_leads(
+    inputs[0], 100, source, unit="z", title="The same ECG as the network sees it"
+)
 
 # %% [markdown]
 # ## Checks
 
 # %%
 assert len(set(packed.ecg_ids.tolist())) == n_records, "an ecg_id was packed twice"
-assert present.assign(split=split).groupby("patient_id").split.nunique().max() == 1, (
-    "a patient crosses"
-)
+assert (
+    present.assign(split=split).groupby("patient_id").split.nunique().max() == 1
+), "a patient crosses"
 assert np.median(einthoven) < 0.02, "leads break Einthoven's relation"
 assert np.isfinite(inputs).all()
 assert np.allclose(inputs[0, :, :12], 0), "padding is not zero"

@@ -54,7 +54,9 @@ print(source)
 release = open_release(ROOT / read_json(chapter.read("release"))["path"])
 packed = open_packed(chapter.read("packed").parent)
 index, statements = release.index.loc[packed.ecg_ids], release.statements
-print(f"{len(index):,} records with a signal, {len(statements)} statements in the table")
+print(
+    f"{len(index):,} records with a signal, {len(statements)} statements in the table"
+)
 
 # %% [markdown]
 # ## One line a statement
@@ -101,16 +103,25 @@ print(f"lines: {lines.sum():,} for {index.scp_codes.map(len).sum():,} statements
 # The table shows what each policy leaves for the text side.
 
 # %%
-weights = {policy: statement_weights(index, statements, policy) for policy in ("keep", "drop")}
+weights = {
+    policy: statement_weights(index, statements, policy)
+    for policy in ("keep", "drop")
+}
 ids = {policy: text_ids(matrix) for policy, matrix in weights.items()}
-counts = {policy: np.sort(np.bincount(number))[::-1] for policy, number in ids.items()}
+counts = {
+    policy: np.sort(np.bincount(number))[::-1] for policy, number in ids.items()
+}
 policies = pd.DataFrame(
     {
         policy: {
             "codes that can appear": int((matrix.sum(axis=0) > 0).sum()),
             "distinct texts": len(counts[policy]),
-            "share of records with the commonest text": round(counts[policy][0] / len(index), 3),
-            "effective number of texts": round(1 / ((counts[policy] / len(index)) ** 2).sum(), 1),
+            "share of records with the commonest text": round(
+                counts[policy][0] / len(index), 3
+            ),
+            "effective number of texts": round(
+                1 / ((counts[policy] / len(index)) ** 2).sum(), 1
+            ),
         }
         for policy, matrix in weights.items()
     }
@@ -122,9 +133,15 @@ policies
 # It bounds what any alignment can learn: records with one text cannot be told apart by it.
 
 # %%
-labels = {"confidence 0 kept": counts["keep"], "confidence 0 dropped": counts["drop"]}
+labels = {
+    "confidence 0 kept": counts["keep"],
+    "confidence 0 dropped": counts["drop"],
+}
 plots.plot_text_ranks(
-    labels, source, title="How often the same text occurs", note=f"n = {len(index):,} records"
+    labels,
+    source,
+    title="How often the same text occurs",
+    note=f"n = {len(index):,} records",
 )
 
 # %% [markdown]
@@ -137,7 +154,9 @@ plots.plot_text_ranks(
 # %%
 used = {policy: np.diff(matrix.indptr) for policy, matrix in weights.items()}
 for policy, number in used.items():
-    print(f"{policy}: {(number == 1).mean():.1%} of records have exactly one weighted statement")
+    print(
+        f"{policy}: {(number == 1).mean():.1%} of records have exactly one weighted statement"
+    )
 
 # %%
 table = structured.rename("report").to_frame()
@@ -152,8 +171,12 @@ assert reports.compose_report(example, statements).splitlines() == [
     "Myocardial Infarction: Inferior myocardial infarction, Confidence score: 15.0",
     "Other ST-T descriptive statements: long QT-interval, Confidence score: 100.0",
 ]
-assert (lines == index.scp_codes.map(len).clip(lower=1)).all(), "a statement vanished"
-assert policies.loc["distinct texts", "keep"] >= policies.loc["distinct texts", "drop"]
+assert (lines == index.scp_codes.map(len).clip(lower=1)).all(), (
+    "a statement vanished"
+)
+assert (
+    policies.loc["distinct texts", "keep"] >= policies.loc["distinct texts", "drop"]
+)
 sums = [np.asarray(m.sum(axis=1)).ravel()[covered(m)] for m in weights.values()]
 assert all(np.allclose(one, 1) for one in sums), "weights do not sum to 1"
 

@@ -79,7 +79,9 @@ print(f"{len(table):,} reports, {index.report.nunique():,} of them different")
 # %%
 shown = table[table.language.isin(LANGUAGES)].drop_duplicates("report_en")
 longest = shown.sort_values("words", ascending=False, kind="stable").head(examples)
-pd.DataFrame({"report": index.report[longest.index], "report_en": longest.report_en})
+pd.DataFrame(
+    {"report": index.report[longest.index], "report_en": longest.report_en}
+)
 
 # %% [markdown]
 # ## A closed little language
@@ -89,7 +91,8 @@ pd.DataFrame({"report": index.report[longest.index], "report_en": longest.report
 
 # %%
 words = {
-    name: count_words(index.report[table.language == name]) for name in (*LANGUAGES, "english")
+    name: count_words(index.report[table.language == name])
+    for name in (*LANGUAGES, "english")
 }
 words = {name: counts for name, counts in words.items() if len(counts)}
 plot_vocabulary(
@@ -100,7 +103,9 @@ plot_vocabulary(
 )
 
 # %%
-commonest = {name: counts.head(12).index.to_list() for name, counts in words.items()}
+commonest = {
+    name: counts.head(12).index.to_list() for name, counts in words.items()
+}
 pd.DataFrame({name: pd.Series(rows) for name, rows in commonest.items()}).fillna("")
 
 # %% [markdown]
@@ -110,7 +115,8 @@ pd.DataFrame({name: pd.Series(rows) for name, rows in commonest.items()}).fillna
 # %%
 entries = {name: load_glossary(name).entries for name in LANGUAGES}
 parts = {
-    name: pd.Series([entry.part for entry in rows]).value_counts() for name, rows in entries.items()
+    name: pd.Series([entry.part for entry in rows]).value_counts()
+    for name, rows in entries.items()
 }
 display(pd.DataFrame(parts).fillna(0).astype(int).rename_axis("part"))
 print(f"problems found by the validator: {len(validate_packaged())}")
@@ -146,11 +152,17 @@ todo.head(8)
 broken = {
     ecg_id: lost
     for ecg_id, report in index.report.drop_duplicates().items()
-    if (lost := broken_promises(split_boilerplate(report).body, table.report_en[ecg_id]))
+    if (
+        lost := broken_promises(
+            split_boilerplate(report).body, table.report_en[ecg_id]
+        )
+    )
 }
 again = translate_reports(table.report_en)
 print(f"reports with something lost: {len(broken)}")
-print(f"translations that a second run would change: {(again.report_en != table.report_en).sum()}")
+print(
+    f"translations that a second run would change: {(again.report_en != table.report_en).sum()}"
+)
 
 # %% [markdown]
 # ## What the machine printed around it
@@ -165,7 +177,9 @@ fields = {
     "edited later": table.edit != "",
     "consensus label": table.consensus != "",
 }
-pd.DataFrame({"reports": {name: int(column.sum()) for name, column in fields.items()}})
+pd.DataFrame(
+    {"reports": {name: int(column.sum()) for name, column in fields.items()}}
+)
 
 # %% [markdown]
 # ## Do the texts say what the codes say?
@@ -205,9 +219,15 @@ for name, values in recall.items():
 
 # %%
 foreign = table[table.language != "english"]
-hardest = foreign[foreign.coverage < 1].sort_values("coverage", kind="stable").head(examples)
+hardest = (
+    foreign[foreign.coverage < 1]
+    .sort_values("coverage", kind="stable")
+    .head(examples)
+)
 display(hardest[["report_en", "unmatched", "coverage"]].round(2))
-repaired = table.repaired[table.repaired != ""].str.split("; ").explode().value_counts()
+repaired = (
+    table.repaired[table.repaired != ""].str.split("; ").explode().value_counts()
+)
 print(f"{len(repaired)} spellings repaired, e.g. {', '.join(repaired.index[:5])}")
 
 # %% [markdown]
@@ -229,9 +249,13 @@ print(f"{len(sheet)} reports to review: {sheet.language.value_counts().to_dict()
 
 # %%
 assert broken == {}, "a number, lead, side, negation or doubt was lost"
-assert (again.report_en == table.report_en).all(), "a second run changes a translation"
+assert (again.report_en == table.report_en).all(), (
+    "a second run changes a translation"
+)
 english = table.index[table.language == "english"]
-bodies = index.report[english].map(lambda report: " ".join(split_boilerplate(report).body.split()))
+bodies = index.report[english].map(
+    lambda report: " ".join(split_boilerplate(report).body.split())
+)
 assert (bodies == table.report_en[english]).all(), "English was changed"
 assert coverage.loc["german", "word_coverage"] > 0.99
 assert coverage.loc["german", "fully_covered"] > 0.97

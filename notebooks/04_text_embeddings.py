@@ -28,9 +28,9 @@
 
 # %% tags=["parameters"]
 run = "demo"  # run folder: runs/<run>
-text_source = "statements"  # what the ECG is aligned with: "statements", "report_en" or "both"
-text_model = "lexical"  # hub id, local folder, or "lexical" (no download, knows spelling only)
-zero_confidence = "keep"  # confidence 0: "keep" (like a certain one) or "drop" (as the study)
+text_source = "statements"  # to align with: "statements", "report_en", "both"
+text_model = "lexical"  # hub id, folder, or "lexical" (no download, spelling only)
+zero_confidence = "keep"  # confidence 0: "keep" as certain, "drop" as the study
 
 # %%
 import numpy as np
@@ -89,7 +89,9 @@ texts.head(4).to_frame("what the model reads")
 # %%
 diagnostic = statements.diagnostic_class.dropna().sort_values()
 positions = statements.index.get_indexer(diagnostic.index)
-unit = vectors[positions] / np.linalg.norm(vectors[positions], axis=1, keepdims=True)
+unit = vectors[positions] / np.linalg.norm(
+    vectors[positions], axis=1, keepdims=True
+)
 cosine = unit @ unit.T
 plots.plot_similarity(
     cosine,
@@ -103,7 +105,9 @@ plots.plot_similarity(
 same = diagnostic.to_numpy()[:, None] == diagnostic.to_numpy()[None, :]
 other_pairs = ~np.eye(len(diagnostic), dtype=bool)
 within, between = cosine[same & other_pairs].mean(), cosine[~same].mean()
-print(f"mean cosine within a superclass {within:.2f}, between superclasses {between:.2f}")
+print(
+    f"mean cosine within a superclass {within:.2f}, between superclasses {between:.2f}"
+)
 
 # %% [markdown]
 # Single pairs tell more.
@@ -115,9 +119,16 @@ where = {
     code: statements.index.get_loc(code)
     for code in ("IMI", "AMI", "CLBBB", "CRBBB", "NORM", "AFIB")
 }
-for one, other in [("IMI", "AMI"), ("CLBBB", "CRBBB"), ("IMI", "NORM"), ("AFIB", "NORM")]:
+for one, other in [
+    ("IMI", "AMI"),
+    ("CLBBB", "CRBBB"),
+    ("IMI", "NORM"),
+    ("AFIB", "NORM"),
+]:
     a, b = vectors[where[one]], vectors[where[other]]
-    print(f"{one:>5} and {other:<5} {a @ b / np.linalg.norm(a) / np.linalg.norm(b):5.2f}")
+    print(
+        f"{one:>5} and {other:<5} {a @ b / np.linalg.norm(a) / np.linalg.norm(b):5.2f}"
+    )
 
 # %% [markdown]
 # ## From statements to reports
@@ -142,27 +153,39 @@ print(f"{(~has_text).sum()} records without text")
 # whole, each distinct wording once. *Both* is the mean of the two unit vectors.
 
 # %%
-written = pd.read_csv(chapter.read("reports_en"), index_col="ecg_id").report_en.fillna("")
+written = pd.read_csv(
+    chapter.read("reports_en"), index_col="ecg_id"
+).report_en.fillna("")
 written = written.loc[ecg_ids]
-z_report = embed_statements(list(written), model, cache=chapter.scratch("text/cache"))
+z_report = embed_statements(
+    list(written), model, cache=chapter.scratch("text/cache")
+)
 report_ids = pd.factorize(written)[0]
 unit_vectors = [
-    z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-9) for z in (z_statements, z_report)
+    z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-9)
+    for z in (z_statements, z_report)
 ]
 sources = {
     "statements": (z_statements, statement_ids),
     "report_en": (z_report, report_ids),
     "both": (
         np.mean(unit_vectors, axis=0, dtype=np.float32),
-        pd.factorize(pd.Series(list(zip(statement_ids, report_ids, strict=True))))[0],
+        pd.factorize(pd.Series(list(zip(statement_ids, report_ids, strict=True))))[
+            0
+        ],
     ),
 }
 z_text, ids = sources[text_source]
-shares = {name: np.bincount(numbers) / len(numbers) for name, (_, numbers) in sources.items()}
+shares = {
+    name: np.bincount(numbers) / len(numbers)
+    for name, (_, numbers) in sources.items()
+}
 pd.DataFrame(
     {
         "distinct texts": {name: len(share) for name, share in shares.items()},
-        "commonest text": {name: round(share.max(), 3) for name, share in shares.items()},
+        "commonest text": {
+            name: round(share.max(), 3) for name, share in shares.items()
+        },
         "effective number": {
             name: round(1 / (share**2).sum(), 1) for name, share in shares.items()
         },
@@ -212,9 +235,12 @@ write_json(chapter.write("text_model"), made_with)
 assert z_text.shape == (len(ecg_ids), model.dimension)
 assert np.isfinite(z_text).all()
 first = weights[0].toarray()[0] @ vectors
-assert np.allclose(z_statements[0], first, atol=1e-5), "a report is not its statements"
+assert np.allclose(z_statements[0], first, atol=1e-5), (
+    "a report is not its statements"
+)
 assert all(
-    np.ptp(z_text[ids == number], axis=0).max() < 1e-5 for number in range(min(ids.max() + 1, 50))
+    np.ptp(z_text[ids == number], axis=0).max() < 1e-5
+    for number in range(min(ids.max() + 1, 50))
 )
 assert set(ecg_ids) <= set(packed.ecg_ids.tolist())
 

@@ -38,11 +38,16 @@ import time
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 import torch
 
 from ecgrepro import plots, runs, signals
 from ecgrepro.files import atomic_path
-from ecgrepro.models import DualAttentionEncoder, build_alignment_model, build_decoder
+from ecgrepro.models import (
+    DualAttentionEncoder,
+    build_alignment_model,
+    build_decoder,
+)
 from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 
@@ -65,14 +70,19 @@ print(f"input {tuple(x.shape)}: records x leads x samples")
 # Both are trained together with a decoder that has to give the ECG back.
 
 # %%
-models = {kind: build_alignment_model(kind, seed=seed).eval() for kind in ("cnn", "dual_attention")}
+models = {
+    kind: build_alignment_model(kind, seed=seed).eval()
+    for kind in ("cnn", "dual_attention")
+}
 sizes = pd.DataFrame(
     {
         kind: {
             "encoder": sum(p.numel() for p in model.encoder.parameters()),
             "decoder": sum(p.numel() for p in model.decoder.parameters()),
             "projection heads": sum(
-                p.numel() for head in (model.ecg_head, model.text_head) for p in head.parameters()
+                p.numel()
+                for head in (model.ecg_head, model.text_head)
+                for p in head.parameters()
             ),
         }
         for kind, model in models.items()
@@ -113,7 +123,8 @@ print(
 def lead_shares(encoder: DualAttentionEncoder, record: torch.Tensor) -> np.ndarray:
     """Share of each input lead in the squared derivative of each stream, (12 streams, 12 leads)."""
     probe = torch.randn(
-        encoder.lead_features(record).shape[2:], generator=torch.Generator().manual_seed(0)
+        encoder.lead_features(record).shape[2:],
+        generator=torch.Generator().manual_seed(0),
     )
     rows = []
     for stream in range(12):
@@ -149,7 +160,7 @@ for name, matrix in shares.items():
         title=f"{name}: stream (row) and the lead it reads (column)",
         note=f"{min(4, batch)} records, untrained weights",
     )
-    display(figure)  # noqa: F821
+    display(figure)
 
 # %% [markdown]
 # ## Attention maps
@@ -160,12 +171,16 @@ for name, matrix in shares.items():
 # %%
 encoder = models["dual_attention"].encoder
 changed = x.clone()
-changed[:, signals.LEADS.index("V2")] = changed[:, signals.LEADS.index("V2")].flip(-1)
+changed[:, signals.LEADS.index("V2")] = changed[:, signals.LEADS.index("V2")].flip(
+    -1
+)
 with torch.inference_mode():
     _, maps = encoder(x, return_attention=True)
     _, other = encoder(changed, return_attention=True)
 moved = (maps.temporal - other.temporal).abs().amax(dim=(0, 2, 3))
-print(f"lead map {tuple(maps.lead.shape)}, temporal maps {tuple(maps.temporal.shape)}")
+print(
+    f"lead map {tuple(maps.lead.shape)}, temporal maps {tuple(maps.temporal.shape)}"
+)
 print(
     "temporal maps that moved:",
     [lead for lead, size in zip(signals.LEADS, moved, strict=True) if size > 0],
@@ -204,7 +219,9 @@ def milliseconds(model: torch.nn.Module, repeats: int = 3) -> float:
 
 for kind in models:
     best = milliseconds(build_alignment_model(kind, seed=seed))
-    print(f"{kind:>14}: {best:6.0f} ms a batch of 64, {64_000 / best:6.0f} records/s")
+    print(
+        f"{kind:>14}: {best:6.0f} ms a batch of 64, {64_000 / best:6.0f} records/s"
+    )
 
 # %%
 with atomic_path(chapter.write("encoders")) as temporary:
@@ -216,10 +233,14 @@ with atomic_path(chapter.write("encoders")) as temporary:
 # %%
 assert all(latent.shape == (len(x), 512) for latent in latents.values())
 assert all(decoded.shape == x.shape for decoded in back.values())
-assert (shares["lead-true"][~np.eye(12, dtype=bool)] == 0).all(), "a stream reads another lead"
+assert (shares["lead-true"][~np.eye(12, dtype=bool)] == 0).all(), (
+    "a stream reads another lead"
+)
 assert own["published"].max() < 0.5, "the published stem should mix"
 assert torch.allclose(maps.lead.sum(-1), torch.ones(()), atol=1e-5)
-assert [lead for lead, size in zip(signals.LEADS, moved, strict=True) if size > 0] == ["V2"]
+assert [
+    lead for lead, size in zip(signals.LEADS, moved, strict=True) if size > 0
+] == ["V2"]
 assert max(company.values()) < 1e-4
 
 # %% [markdown]

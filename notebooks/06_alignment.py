@@ -32,15 +32,15 @@
 # %% tags=["parameters"]
 run = "demo"  # run folder: runs/<run>
 encoder = "cnn"  # "cnn" or "dual_attention"
-losses = ["cosine_positive", "cosine_pairs", "soft_infonce"]  # alignment losses to compare
+losses = ["cosine_positive", "cosine_pairs", "soft_infonce"]  # to compare
 epochs = 12  # passes over the training records, for each loss
 batch_size = 128  # records a step
 learning_rate = 1e-3  # peak of AdamW's learning rate
 temperature = 0.07  # of soft_infonce (no unit)
 margin = 0.2  # of cosine_pairs (cosine, no unit)
-compare_texts = ["report_en", "both"]  # text sources to train with besides the run's own
-recon_weight = 1.0  # weight of the reconstruction beside an alignment of weight 1
-lead_scale = False  # give the encoder each lead's voltage, which z-scoring erased
+compare_texts = ["report_en", "both"]  # texts to train with besides the run's
+recon_weight = 1.0  # reconstruction, beside an alignment of weight 1
+lead_scale = False  # give the encoder the voltages that z-scoring erased
 seed = 0  # of weights, order and masks
 
 # %%
@@ -57,8 +57,19 @@ from ecgrepro.models import build_alignment_model, save_weights
 from ecgrepro.packing import open_packed
 from ecgrepro.progress import line_reporter
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import SUPERCLASSES, open_release, split_by_fold, superclass_matrix
-from ecgrepro.training import PretrainConfig, embed, pair_records, pretrain, signal_feed
+from ecgrepro.ptbxl import (
+    SUPERCLASSES,
+    open_release,
+    split_by_fold,
+    superclass_matrix,
+)
+from ecgrepro.training import (
+    PretrainConfig,
+    embed,
+    pair_records,
+    pretrain,
+    signal_feed,
+)
 
 chapter = runs.start("06_alignment", globals())
 plots.apply()
@@ -75,14 +86,19 @@ print(source)
 release = open_release(ROOT / read_json(chapter.read("release"))["path"])
 packed = open_packed(chapter.read("packed").parent)
 ecg_ids = np.load(chapter.read("ecg_ids"))
-z_text, text_ids = np.load(chapter.read("z_text")), np.load(chapter.read("text_ids"))
+z_text, text_ids = (
+    np.load(chapter.read("z_text")),
+    np.load(chapter.read("text_ids")),
+)
 index = release.index.loc[ecg_ids]
 split = split_by_fold(release.index, ecg_ids)
 data, kept, dropped = pair_records(
     packed.signals, packed.ecg_ids, packed.rate, z_text, text_ids, ecg_ids, split
 )
 test = np.flatnonzero(split.loc[kept].to_numpy() == "test")
-print(f"pairs: {len(data.train):,} train, {len(data.validation):,} validation, {len(test):,} test")
+print(
+    f"pairs: {len(data.train):,} train, {len(data.validation):,} validation, {len(test):,} test"
+)
 print(f"records without a partner: {len(dropped)}")
 
 # %% [markdown]
@@ -111,14 +127,21 @@ config = {
     )
     for loss in losses
 }
-start = build_alignment_model(encoder, text_dim=z_text.shape[1], lead_scale=lead_scale, seed=seed)
+start = build_alignment_model(
+    encoder, text_dim=z_text.shape[1], lead_scale=lead_scale, seed=seed
+)
 
 # %% tags=["nbval-ignore-output"]
 results = {}
 for loss in losses:
     folder = chapter.scratch(f"alignment/checkpoints/{loss}")
     results[loss] = pretrain(
-        start, data, config[loss], folder, report=line_reporter(loss), restart="if_changed"
+        start,
+        data,
+        config[loss],
+        folder,
+        report=line_reporter(loss),
+        restart="if_changed",
     )
 
 # %%
@@ -132,7 +155,11 @@ for loss, result in results.items():
 
 # %%
 histories = {loss: result.history for loss, result in results.items()}
-columns = {"total": "Total loss", "align": "Alignment loss", "recon": "Reconstruction (z²)"}
+columns = {
+    "total": "Total loss",
+    "align": "Alignment loss",
+    "recon": "Reconstruction (z²)",
+}
 best = {loss: result.best_epoch for loss, result in results.items()}
 plots.plot_history(
     histories,
@@ -159,11 +186,16 @@ monitors = {
     "criterion": "Criterion",
 }
 plots.plot_monitors(
-    histories, monitors, source, references={"mean_pairwise_cosine": (1.0, "collapsed")}
+    histories,
+    monitors,
+    source,
+    references={"mean_pairwise_cosine": (1.0, "collapsed")},
 )
 
 # %%
-ends = pd.DataFrame({loss: history.loc[best[loss]] for loss, history in histories.items()}).T
+ends = pd.DataFrame(
+    {loss: history.loc[best[loss]] for loss, history in histories.items()}
+).T
 watched = [
     "criterion",
     "retrieval_at_10",
@@ -198,15 +230,30 @@ print(f"validation chooses {chosen}, epoch {best[chosen]} of {epochs}")
 vectors = embed(model, data.signals, data.rows, packed.rate, data.z_text)
 patients = index.patient_id.loc[kept].to_numpy()
 retrieval = probing.retrieval_both_ways(
-    vectors.e_ecg[test], vectors.e_text[test], data.text_ids[test], groups=patients[test], seed=seed
+    vectors.e_ecg[test],
+    vectors.e_text[test],
+    data.text_ids[test],
+    groups=patients[test],
+    seed=seed,
 )
 retrieval[
-    ["recall", "low", "high", "chance", "constant", "by_text", "n_queries", "n_gallery"]
+    [
+        "recall",
+        "low",
+        "high",
+        "chance",
+        "constant",
+        "by_text",
+        "n_queries",
+        "n_gallery",
+    ]
 ].round(2)
 
 # %%
 note = f"{len(test):,} test ECGs of {len(np.unique(patients[test])):,} patients, 95 % interval by patient"
-plots.plot_retrieval(retrieval, source, title="Recall at k on held-out patients", note=note)
+plots.plot_retrieval(
+    retrieval, source, title="Recall at k on held-out patients", note=note
+)
 
 # %%
 forth = retrieval.loc["ECG to report"]
@@ -230,19 +277,34 @@ for k in forth.index:
 
 # %% tags=["nbval-ignore-output"]
 own_text = read_json(chapter.read("text_model"))["source"]
-z_report, report_ids = np.load(chapter.read("z_report")), np.load(chapter.read("report_ids"))
-unit = [z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-9) for z in (z_text, z_report)]
-pairs_of_texts = pd.factorize(pd.Series(list(zip(text_ids, report_ids, strict=True))))[0]
+z_report, report_ids = (
+    np.load(chapter.read("z_report")),
+    np.load(chapter.read("report_ids")),
+)
+unit = [
+    z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-9)
+    for z in (z_text, z_report)
+]
+pairs_of_texts = pd.factorize(
+    pd.Series(list(zip(text_ids, report_ids, strict=True)))
+)[0]
 others = {
     "report_en": (z_report, report_ids),
     "both": (np.mean(unit, axis=0, dtype=np.float32), pairs_of_texts),
 }
 embedded = {own_text: (vectors, data.text_ids)}
 for name in compare_texts if own_text == "statements" else []:
-    other = dataclasses.replace(data, z_text=others[name][0], text_ids=others[name][1])
+    other = dataclasses.replace(
+        data, z_text=others[name][0], text_ids=others[name][1]
+    )
     folder = chapter.scratch(f"alignment/checkpoints/text-{name}")
     result = pretrain(
-        start, other, config[chosen], folder, report=line_reporter(name), restart="if_changed"
+        start,
+        other,
+        config[chosen],
+        folder,
+        report=line_reporter(name),
+        restart="if_changed",
     )
     made = embed(result.model, data.signals, data.rows, packed.rate, other.z_text)
     embedded[name] = (made, other.text_ids)
@@ -253,7 +315,11 @@ parts = (data.train, data.validation, test)
 rows = []
 for name, (made, ids) in embedded.items():
     found = probing.retrieval_both_ways(
-        made.e_ecg[test], made.e_text[test], ids[test], groups=patients[test], seed=seed
+        made.e_ecg[test],
+        made.e_text[test],
+        ids[test],
+        groups=patients[test],
+        seed=seed,
     ).loc[("ECG to report", 10)]
     probe = probing.linear_probe(
         *(array[part] for part in parts for array in (made.z_ecg, labels)),
@@ -310,7 +376,11 @@ print(
 # %%
 with atomic_path(chapter.write("alignment_history")) as temporary:
     pd.concat(histories, names=["loss"]).to_csv(temporary)
-everything = {"z_ecg": vectors.z_ecg, "e_ecg": vectors.e_ecg, "e_text": vectors.e_text}
+everything = {
+    "z_ecg": vectors.z_ecg,
+    "e_ecg": vectors.e_ecg,
+    "e_text": vectors.e_text,
+}
 paths = {
     "z_ecg": chapter.write("z_ecg"),
     "e_ecg": chapter.write("e_ecg"),
@@ -341,7 +411,9 @@ write_json(chapter.write("alignment_metrics"), metrics)
 # ## Checks
 
 # %%
-assert not set(patients[data.train]) & set(patients[test]), "a patient is in train and test"
+assert not set(patients[data.train]) & set(patients[test]), (
+    "a patient is in train and test"
+)
 assert not set(patients[data.train]) & set(patients[data.validation])
 assert vectors.z_ecg.shape[1] == 512
 assert vectors.e_ecg.shape == vectors.e_text.shape == (len(kept), 512)

@@ -42,7 +42,12 @@ from ecgrepro.files import atomic_path, read_json
 from ecgrepro.models import build_alignment_model, load_weights, read_config
 from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import SUPERCLASSES, open_release, split_by_fold, superclass_matrix
+from ecgrepro.ptbxl import (
+    SUPERCLASSES,
+    open_release,
+    split_by_fold,
+    superclass_matrix,
+)
 from ecgrepro.training import embed_text, encode
 
 chapter = runs.start("07_representation", globals())
@@ -53,7 +58,10 @@ print(source)
 # %%
 release = open_release(ROOT / read_json(chapter.read("release"))["path"])
 packed = open_packed(chapter.read("packed").parent)
-ecg_ids, text_ids = np.load(chapter.read("ecg_ids")), np.load(chapter.read("text_ids"))
+ecg_ids, text_ids = (
+    np.load(chapter.read("ecg_ids")),
+    np.load(chapter.read("text_ids")),
+)
 z_ecg, e_ecg, e_text = (
     np.load(path)
     for path in (
@@ -62,7 +70,9 @@ z_ecg, e_ecg, e_text = (
         chapter.read("e_text"),
     )
 )
-reports = pd.read_csv(chapter.read("reports"), index_col="ecg_id").report.loc[ecg_ids]
+reports = pd.read_csv(chapter.read("reports"), index_col="ecg_id").report.loc[
+    ecg_ids
+]
 index = release.index.loc[ecg_ids]
 made = read_config(chapter.read("alignment_model"))
 model = build_alignment_model(
@@ -71,7 +81,9 @@ model = build_alignment_model(
 load_weights(model, chapter.read("alignment_model"))
 split = split_by_fold(release.index, ecg_ids).loc[ecg_ids].to_numpy()
 patients = index.patient_id.to_numpy()
-print(f"{made['encoder']} trained with {made['loss']}; {(split == 'test').sum():,} test records")
+print(
+    f"{made['encoder']} trained with {made['loss']}; {(split == 'test').sum():,} test records"
+)
 
 # %% [markdown]
 # ## The nearest reports
@@ -83,7 +95,12 @@ print(f"{made['encoder']} trained with {made['loss']}; {(split == 'test').sum():
 test = np.flatnonzero(split == "test")
 abnormal = [i for i in test if "NORM" not in index.scp_codes.iloc[i]][:queries]
 nearest = probing.nearest_reports(
-    e_ecg[abnormal], e_text[test], list(reports.iloc[test]), text_ids[test], text_ids[abnormal], k=3
+    e_ecg[abnormal],
+    e_text[test],
+    list(reports.iloc[test]),
+    text_ids[test],
+    text_ids[abnormal],
+    k=3,
 )
 for query, rows in nearest.groupby("query"):
     print(f"ECG {ecg_ids[abnormal[query]]}, its own report:")
@@ -91,7 +108,8 @@ for query, rows in nearest.groupby("query"):
     for row in rows.itertuples():
         mark = "same" if row.same_text else "other"
         print(
-            f" {row.rank}. cosine {row.cosine:.2f} ({mark} text): " + row.report.replace("\n", "; ")
+            f" {row.rank}. cosine {row.cosine:.2f} ({mark} text): "
+            + row.report.replace("\n", "; ")
         )
     print()
 
@@ -112,8 +130,14 @@ random_encoder = build_alignment_model(
     seed=seed + 1,
 ).encoder
 z_random = encode(random_encoder, packed.signals, rows, packed.rate)
-scales = np.log(signals.lead_scale(signals.to_millivolts(packed.signals[rows])) + 1e-3)
-people = index[["age", "sex"]].fillna(index.age[split == "train"].median()).to_numpy(float)
+scales = np.log(
+    signals.lead_scale(signals.to_millivolts(packed.signals[rows])) + 1e-3
+)
+people = (
+    index[["age", "sex"]]
+    .fillna(index.age[split == "train"].median())
+    .to_numpy(float)
+)
 features = {
     "aligned encoder": z_ecg,
     "aligned + voltages": np.hstack([z_ecg, scales]),
@@ -135,7 +159,9 @@ probes = {
     for name, z in features.items()
 }
 table = pd.concat(probes, names=["label", "class"]).reset_index()
-table.pivot(index="label", columns="class", values="auroc").loc[list(features)].round(2)
+table.pivot(index="label", columns="class", values="auroc").loc[
+    list(features)
+].round(2)
 
 # %%
 macro = table[table["class"] == "macro"].rename(
@@ -162,11 +188,15 @@ print(
     f"voltages alone {hyp['voltages alone']:.2f}"
 )
 best_control = (
-    macro.set_index("label").estimate.drop(["aligned encoder", "aligned + voltages"]).max()
+    macro.set_index("label")
+    .estimate.drop(["aligned encoder", "aligned + voltages"])
+    .max()
 )
 aligned = macro.set_index("label").loc["aligned encoder"]
 verdict = "above" if aligned.low > best_control else "not clearly above"
-print(f"aligned {aligned.estimate:.2f} is {verdict} the best control, {best_control:.2f}")
+print(
+    f"aligned {aligned.estimate:.2f} is {verdict} the best control, {best_control:.2f}"
+)
 
 # %% [markdown]
 # (zero-shot)=
@@ -181,12 +211,18 @@ asked = ["NORM", "IMI", "CLBBB", "CRBBB", "LVH", "AFIB", "LAFB", "1AVB"]
 vectors = np.load(chapter.read("statement_vectors"))
 statements = release.statements.index
 present = np.stack(
-    [index.scp_codes.map(lambda d, c=c: int(c in d)).to_numpy() for c in asked], axis=1
+    [index.scp_codes.map(lambda d, c=c: int(c in d)).to_numpy() for c in asked],
+    axis=1,
 )
 e_statements = embed_text(model, vectors[statements.get_indexer(asked)])
 scores = probing.zero_shot_scores(e_ecg[test], e_statements)
 words = probing.score_table(
-    scores, present[test], asked, groups=patients[test], n_bootstrap=resamples, seed=seed
+    scores,
+    present[test],
+    asked,
+    groups=patients[test],
+    n_bootstrap=resamples,
+    seed=seed,
 )
 words[["auroc", "auroc_low", "auroc_high", "positives"]].round(2)
 
@@ -230,8 +266,12 @@ plots.plot_projection(
 words_macro = words.loc[["macro"]].rename(
     columns={"auroc": "estimate", "auroc_low": "low", "auroc_high": "high"}
 )
-words_macro = words_macro.assign(label="statements as questions", task="asking in words")
-stored = pd.concat([macro, words_macro])[["task", "label", "estimate", "low", "high", "n"]]
+words_macro = words_macro.assign(
+    label="statements as questions", task="asking in words"
+)
+stored = pd.concat([macro, words_macro])[
+    ["task", "label", "estimate", "low", "high", "n"]
+]
 with atomic_path(chapter.write("probes")) as temporary:
     stored.round(4).to_csv(temporary, index=False)
 
@@ -242,7 +282,9 @@ with atomic_path(chapter.write("probes")) as temporary:
 assert stored.estimate.between(0, 1).all()
 assert (stored.low <= stored.estimate).all()
 assert (stored.estimate <= stored.high).all()
-assert not set(patients[parts[0]]) & set(patients[test]), "a patient is in train and test"
+assert not set(patients[parts[0]]) & set(patients[test]), (
+    "a patient is in train and test"
+)
 assert set(table["class"]) <= {*SUPERCLASSES, "macro"}
 
 # %% [markdown]

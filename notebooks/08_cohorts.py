@@ -31,9 +31,9 @@
 
 # %% tags=["parameters"]
 run = "demo"  # run folder: runs/<run>
-follow_up = ""  # csv: patient_id, ecg_id, time (days), event (0/1), age, sex; empty: simulated
-waveforms = ""  # folder with the ECGs of that csv, as PTB-XL; empty: the release of chapter 1
-restricted = False  # True: no page shows an individual, counts under 10 are suppressed
+follow_up = ""  # your csv (columns: see "The table"); empty: simulated outcomes
+waveforms = ""  # its ECGs, a folder as PTB-XL; empty: the release of chapter 1
+restricted = False  # True: no page shows an individual or a count under 10
 clinic_patients = 6000  # patients of the simulated clinic (number)
 learning_size = 4000  # patients of the cohort to learn from (number)
 learning_event_rate = 0.4  # share of them with an event
@@ -46,9 +46,16 @@ seed = 2  # of clinic, outcomes and split
 from dataclasses import asdict
 
 import pandas as pd
+from IPython.display import display
 
 from ecgrepro import ROOT, plots, runs, simulate
-from ecgrepro.cohorts import Cohort, attach_split, describe, read_follow_up, validate_follow_up
+from ecgrepro.cohorts import (
+    Cohort,
+    attach_split,
+    describe,
+    read_follow_up,
+    validate_follow_up,
+)
 from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.packing import pack
 from ecgrepro.provenance import summarise
@@ -97,7 +104,8 @@ print(f"{origin}: {len(packed.ecg_ids):,} ECGs")
 # (the-table)=
 # ## The table
 #
-# Whatever the source, it becomes one table of one schema, checked row by row: a duplicate patient, a missing time
+# Whatever the source, it becomes one table (`patient_id`, `ecg_id`, `time` in days, `event` 0 or 1, and where known
+# `age` in years and `sex`, 0 male and 1 female), checked row by row: a duplicate patient, a missing time
 # or a time of zero is an error that names the row.
 
 # %%
@@ -105,14 +113,24 @@ oracles = None
 if follow_up:
     tables = {"own": read_follow_up(ROOT / follow_up)}
 elif about["simulated"]:
-    names = {"learning": "learning", "hyp": "hyp", "mi": "mi", "null": "null control"}
-    tables = {
-        label: read_follow_up(folder / "follow_up" / f"{file}.csv") for file, label in names.items()
+    names = {
+        "learning": "learning",
+        "hyp": "hyp",
+        "mi": "mi",
+        "null": "null control",
     }
-    oracles = pd.read_csv(folder / "follow_up" / "truth.csv").set_index(["cohort", "patient_id"])
+    tables = {
+        label: read_follow_up(folder / "follow_up" / f"{file}.csv")
+        for file, label in names.items()
+    }
+    oracles = pd.read_csv(folder / "follow_up" / "truth.csv").set_index(
+        ["cohort", "patient_id"]
+    )
 else:
     present = simulate.plantable_table(release.index.loc[packed.ecg_ids], seed)
-    outcomes = simulate.plant_outcomes(present, seed=seed, event_rate=learning_event_rate)
+    outcomes = simulate.plant_outcomes(
+        present, seed=seed, event_rate=learning_event_rate
+    )
     dealt = simulate.null_outcomes(outcomes, seed=seed)
     tables = {
         "learning": validate_follow_up(outcomes, "simulated outcomes"),
@@ -128,7 +146,9 @@ else:
 # Events are dealt out evenly.
 
 # %%
-own_clinic = (bool(follow_up) and bool(waveforms)) or (not follow_up and about["simulated"])
+own_clinic = (bool(follow_up) and bool(waveforms)) or (
+    not follow_up and about["simulated"]
+)
 for name, table in tables.items():
     table = table[table.ecg_id.isin(packed.ecg_ids)]
     if own_clinic:
@@ -143,7 +163,9 @@ print(source)
 
 # %%
 cohorts = {
-    name: Cohort(name, table, source, restricted=restricted, simulated=not follow_up)
+    name: Cohort(
+        name, table, source, restricted=restricted, simulated=not follow_up
+    )
     for name, table in tables.items()
 }
 shown = [
@@ -156,7 +178,11 @@ shown = [
     "female",
     "male",
 ]
-summary = pd.DataFrame({name: describe(cohort) for name, cohort in cohorts.items()}).loc[shown].T
+summary = (
+    pd.DataFrame({name: describe(cohort) for name, cohort in cohorts.items()})
+    .loc[shown]
+    .T
+)
 summary.map(lambda value: round(value, 3) if isinstance(value, float) else value)
 
 # %%
@@ -200,7 +226,7 @@ if oracles is not None:
         title="Simulated events by what the ECG carries of the hazard",
         note=f"n = {len(table):,}, {int(table.event.sum()):,} events, bands: 95 %",
     )
-    display(figure)  # noqa: F821
+    display(figure)
 
 # %% [markdown]
 # (the-null-cohort)=
@@ -217,7 +243,9 @@ if "null control" in tables:
     )
     print(f"same outcomes, other patients: {same_outcomes}")
 else:
-    print("own follow-up: no null cohort is made; chapter 10 shows the controls that remain")
+    print(
+        "own follow-up: no null cohort is made; chapter 10 shows the controls that remain"
+    )
 
 # %%
 everything = pd.concat(
@@ -248,7 +276,9 @@ for name, table in tables.items():
     assert table.patient_id.is_unique, f"{name}: a patient occurs twice"
     assert (table.time > 0).all()
     assert set(table.split) == {"train", "validation", "test"}
-    assert table.groupby("split").event.sum().min() > 0, f"{name}: a part has no events"
+    assert table.groupby("split").event.sum().min() > 0, (
+        f"{name}: a part has no events"
+    )
 if "null control" in tables:
     assert same_outcomes or not about["simulated"]
 

@@ -116,7 +116,9 @@ starts = {
 }
 main = about["main"]
 arms = [(main, arm) for arm in starts]
-arms += [(cohort, "fine-tuned") for cohort in follow_up.cohort.unique() if cohort != main]
+arms += [
+    (cohort, "fine-tuned") for cohort in follow_up.cohort.unique() if cohort != main
+]
 
 # %% [markdown]
 # ## Fine-tuning
@@ -147,10 +149,16 @@ for cohort, arm in arms:
     folder = chapter.scratch(f"risk/checkpoints/{cohort}-{arm.replace(' ', '-')}")
     model, settings = starts[arm]
     report = line_reporter(f"{cohort}, {arm}")
-    result = finetune(model, data, settings, folder, report=report, restart="if_changed")
+    result = finetune(
+        model, data, settings, folder, report=report, restart="if_changed"
+    )
     risk = predict_risk(result.model, data.signals, data.rows, data.rate)
     results[cohort, arm] = result
-    scores.append(table[["cohort", "patient_id", "ecg_id", "split"]].assign(arm=arm, risk=risk))
+    scores.append(
+        table[["cohort", "patient_id", "ecg_id", "split"]].assign(
+            arm=arm, risk=risk
+        )
+    )
 
 # %%
 for (cohort, arm), result in results.items():
@@ -170,9 +178,15 @@ for (cohort, arm), result in results.items():
 
 # %%
 shown = {arm: results[main, arm].history for arm in starts}
-columns = {"total": "Total loss", "recon": "L_recon (z²)", "risk": "L_risk (a unit per event)"}
+columns = {
+    "total": "Total loss",
+    "recon": "L_recon (z²)",
+    "risk": "L_risk (a unit per event)",
+}
 count = {
-    (part, what): suppress_count(int(sizes.loc[(main, part), what]), about["restricted"])
+    (part, what): suppress_count(
+        int(sizes.loc[(main, part), what]), about["restricted"]
+    )
     for part in ("train", "validation")
     for what in ("n", "events")
 }
@@ -210,7 +224,11 @@ on_validation = []
 for (cohort, arm), part in risk_scores[risk_scores.split == "validation"].groupby(
     ["cohort", "arm"], sort=False
 ):
-    truth = follow_up[follow_up.cohort == cohort].set_index("patient_id").loc[part.patient_id]
+    truth = (
+        follow_up[follow_up.cohort == cohort]
+        .set_index("patient_id")
+        .loc[part.patient_id]
+    )
     c_index = concordance_index(truth.time, truth.event, part.risk)
     on_validation.append(
         {
@@ -233,10 +251,13 @@ with atomic_path(chapter.write("risk_scores")) as temporary:
     risk_scores.to_csv(temporary, index=False)
 with atomic_path(chapter.write("risk_history")) as temporary:
     pd.concat(
-        {key: result.history for key, result in results.items()}, names=["cohort", "arm"]
+        {key: result.history for key, result in results.items()},
+        names=["cohort", "arm"],
     ).to_csv(temporary)
 save_weights(
-    chosen.model, chapter.write("risk_model"), made | {"cohort": main, "epoch": chosen.best_epoch}
+    chosen.model,
+    chapter.write("risk_model"),
+    made | {"cohort": main, "epoch": chosen.best_epoch},
 )
 
 # %% [markdown]
@@ -246,11 +267,14 @@ save_weights(
 splits = follow_up.groupby(["cohort", "patient_id"]).split.nunique()
 assert splits.max() == 1, "a patient crosses a split"
 assert np.isfinite(risk_scores.risk).all()
-assert len(risk_scores) == sum((follow_up.cohort == cohort).sum() for cohort, _ in arms)
+assert len(risk_scores) == sum(
+    (follow_up.cohort == cohort).sum() for cohort, _ in arms
+)
 for result in results.values():
     history = result.history
     recomputed = (
-        recon_weight * history.validation_recon + (1 - recon_weight) * history.validation_risk
+        recon_weight * history.validation_recon
+        + (1 - recon_weight) * history.validation_risk
     )
     if history is not results[main, "random encoder"].history:
         assert np.allclose(history.validation_total, recomputed, atol=1e-4), (

@@ -37,6 +37,7 @@ seed = 0  # of the bootstrap
 # %%
 import numpy as np
 import pandas as pd
+from IPython.display import display
 import torch
 
 from ecgrepro import attribution, plots, runs, signals
@@ -73,7 +74,9 @@ follow_up = pd.read_csv(chapter.read("follow_up"))
 risk_scores = pd.read_csv(chapter.read("risk_scores"))
 test = follow_up[follow_up.split == "test"]
 sizes = test.groupby("cohort", sort=False).agg(
-    n=("event", "size"), events=("event", "sum"), median_time_days=("time", "median")
+    n=("event", "size"),
+    events=("event", "sum"),
+    median_time_days=("time", "median"),
 )
 suppress_table(sizes, ["n", "events"], about["restricted"])
 
@@ -89,11 +92,17 @@ def test_scores(cohort: str) -> pd.DataFrame:
     """One column of risk a method, for the test patients of a cohort, by patient."""
     table = follow_up[follow_up.cohort == cohort]
     held_out = table[table.split == "test"].set_index("patient_id")
-    own = risk_scores[(risk_scores.cohort == cohort) & (risk_scores.split == "test")]
-    columns = own.pivot(index="patient_id", columns="arm", values="risk").loc[held_out.index]
+    own = risk_scores[
+        (risk_scores.cohort == cohort) & (risk_scores.split == "test")
+    ]
+    columns = own.pivot(index="patient_id", columns="arm", values="risk").loc[
+        held_out.index
+    ]
     if {"age", "sex"} <= set(table.columns):
         train = table[table.split == "train"]
-        columns["age and sex"] = cox_baseline(train, held_out.reset_index()).to_numpy()
+        columns["age and sex"] = cox_baseline(
+            train, held_out.reset_index()
+        ).to_numpy()
     for name, column in {
         "oracle: ECG part": "log_hazard_ecg",
         "oracle: true hazard": "log_hazard",
@@ -127,11 +136,15 @@ for cohort, part in test.groupby("cohort", sort=False):
             }
         )
 evaluation = pd.DataFrame(rows)
-shown = evaluation.set_index(["cohort", "label"]).round({"estimate": 2, "low": 2, "high": 2})
+shown = evaluation.set_index(["cohort", "label"]).round(
+    {"estimate": 2, "low": 2, "high": 2}
+)
 suppress_table(shown, ["n", "events"], about["restricted"])
 
 # %%
-small_cells = about["restricted"] and evaluation[["n", "events"]].to_numpy().min() < 10
+small_cells = (
+    about["restricted"] and evaluation[["n", "events"]].to_numpy().min() < 10
+)
 plots.plot_forest(
     evaluation.assign(group=evaluation.cohort + " cohort").drop(
         columns=["n", "events"] if small_cells else []
@@ -163,7 +176,13 @@ for other in methods[main].columns.drop("fine-tuned"):
         n_resamples=resamples,
         seed=seed,
     )
-    verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "no clear difference"
+    verdict = (
+        "better"
+        if gap.low > 0
+        else "worse"
+        if gap.high < 0
+        else "no clear difference"
+    )
     differences.append(
         {
             "fine-tuned against": other,
@@ -182,10 +201,14 @@ pd.DataFrame(differences).set_index("fine-tuned against").round(3)
 # would mean that the pipeline leaks.
 
 # %%
-null = evaluation[(evaluation.cohort == "null control") & (evaluation.label == "fine-tuned")]
+null = evaluation[
+    (evaluation.cohort == "null control") & (evaluation.label == "fine-tuned")
+]
 for row in null.itertuples():
     verdict = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
-    print(f"null control: C-index {row.estimate:.2f}, its 95 % interval {verdict} 0.5")
+    print(
+        f"null control: C-index {row.estimate:.2f}, its 95 % interval {verdict} 0.5"
+    )
 
 # %% [markdown]
 # ## Risk groups over time
@@ -198,18 +221,26 @@ names = {2: ["low", "high"], 3: ["low", "middle", "high"]}.get(
     groups, [f"group {i + 1}" for i in range(groups)]
 )
 rank = methods[main]["fine-tuned"].rank(method="first", pct=True)
-group = pd.cut(rank, np.linspace(0, 1, groups + 1), labels=names, include_lowest=True).astype(str)
+group = pd.cut(
+    rank, np.linspace(0, 1, groups + 1), labels=names, include_lowest=True
+).astype(str)
 # A restricted cohort is drawn on a grid of half years, which shows no individual event time.
 grid = np.arange(0, outcome.time.max(), 182.625) if about["restricted"] else None
 curves = {}
 for name in names:
     time, event = outcome.time[group == name], outcome.event[group == name]
-    curves[name] = kaplan_meier(time, event, at=None if grid is None else grid[grid <= time.max()])
+    curves[name] = kaplan_meier(
+        time, event, at=None if grid is None else grid[grid <= time.max()]
+    )
 ends = group.isin([names[0], names[-1]])
 test_of_all = logrank_test(outcome.time, outcome.event, group)
-ratio = hazard_ratio(outcome.time[ends], outcome.event[ends], group[ends], reference=names[0])
+ratio = hazard_ratio(
+    outcome.time[ends], outcome.event[ends], group[ends], reference=names[0]
+)
 small = 10 if about["restricted"] else 0
-p_value = "p < 0.001" if test_of_all.p_value < 0.001 else f"p = {test_of_all.p_value:.3f}"
+p_value = (
+    "p < 0.001" if test_of_all.p_value < 0.001 else f"p = {test_of_all.p_value:.3f}"
+)
 plots.plot_kaplan_meier(
     curves,
     source,
@@ -243,7 +274,9 @@ for name, (on_validation, on_test) in compared.items():
         predict_cox(scale, pd.DataFrame({"score": np.asarray(score)})).to_numpy()
         for score in (on_validation, on_test)
     ]
-    surviving = breslow_survival(validation.time, validation.event, *scaled, [horizon])
+    surviving = breslow_survival(
+        validation.time, validation.event, *scaled, [horizon]
+    )
     predicted[name] = 1 - surviving[:, 0]
 calibrations = {
     name: calibration_at(outcome.time, outcome.event, probability, horizon)
@@ -298,7 +331,9 @@ plots.plot_over_time(
 thresholds = np.linspace(0.05, 0.6, 23)
 plots.plot_decision_curve(
     {
-        name: net_benefit(outcome.time, outcome.event, probability, horizon, thresholds)
+        name: net_benefit(
+            outcome.time, outcome.event, probability, horizon, thresholds
+        )
         for name, probability in predicted.items()
     },
     source,
@@ -323,7 +358,7 @@ if "oracle: ECG part" in methods[main]:
         xlabel="True log hazard carried by the ECG (no unit)",
         note=f"n = {len(outcome):,} test patients",
     )
-    display(figure)  # noqa: F821
+    display(figure)
 else:
     print("The outcomes of this cohort are real: nobody knows the true hazard.")
 
@@ -358,7 +393,9 @@ plots.plot_lead_bars(
 # A restricted cohort shows nobody, so this figure is then left out.
 
 # %%
-windows = attribution.window_occlusion(risk_of, x[:1], 20, 10, 100, per_lead=False, offset=12)
+windows = attribution.window_occlusion(
+    risk_of, x[:1], 20, 10, 100, per_lead=False, offset=12
+)
 if about["restricted"]:
     print("restricted cohort: no individual is shown")
 else:
@@ -375,7 +412,7 @@ else:
         title="Where the risk of one patient comes from",
         note=f"the highest predicted risk of the test part of the {main} cohort",
     )
-    display(figure)  # noqa: F821
+    display(figure)
 
 # %% [markdown]
 # An attribution that stays the same when the network's weights are replaced by random ones explains the ECG, not
@@ -383,7 +420,9 @@ else:
 
 # %%
 sanity = attribution.randomised_weights_check(
-    lambda network, ecg: attribution.lead_occlusion(attribution.as_risk_function(network), ecg),
+    lambda network, ecg: attribution.lead_occlusion(
+        attribution.as_risk_function(network), ecg
+    ),
     model,
     x[:16],
     seed=seed,
@@ -405,9 +444,13 @@ assert (evaluation.low <= evaluation.estimate).all()
 assert (evaluation.estimate <= evaluation.high).all()
 assert set(test.patient_id[test.cohort == main]) == set(outcome.index)
 trained = follow_up[(follow_up.cohort == main) & (follow_up.split != "test")]
-assert not set(trained.patient_id) & set(outcome.index), "a patient is in train and test"
+assert not set(trained.patient_id) & set(outcome.index), (
+    "a patient is in train and test"
+)
 assert set(evaluation.cohort) == set(about["cohorts"]), "a cohort is missing"
-assert {"fine-tuned", "from scratch", "random encoder", "age and sex"} <= set(methods[main])
+assert {"fine-tuned", "from scratch", "random encoder", "age and sex"} <= set(
+    methods[main]
+)
 
 # %% [markdown]
 # ## Provenance

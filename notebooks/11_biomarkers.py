@@ -37,6 +37,7 @@ seed = 0  # of the bootstrap
 # %%
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from sklearn.metrics import roc_auc_score
 
 from ecgrepro import ROOT, plots, runs, signals
@@ -53,7 +54,11 @@ from ecgrepro.biomarkers.delineation import ms
 from ecgrepro.cohorts import suppress_count
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.packing import open_packed
-from ecgrepro.plots.biomarkers import plot_agreement, plot_distributions, plot_median_beat
+from ecgrepro.plots.biomarkers import (
+    plot_agreement,
+    plot_distributions,
+    plot_median_beat,
+)
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
 from ecgrepro.survival import (
@@ -66,7 +71,10 @@ from ecgrepro.survival import (
 
 chapter = runs.start("11_biomarkers", globals())
 plots.apply()
-about, cohorts = read_json(chapter.read("release")), read_json(chapter.read("cohorts"))
+about, cohorts = (
+    read_json(chapter.read("release")),
+    read_json(chapter.read("cohorts")),
+)
 release = open_release(ROOT / about["path"], rate=about["rate"])
 packed = open_packed(chapter.read("packed").parent)
 print(chapter.source)
@@ -84,7 +92,9 @@ table = release.index.loc[measured.index]
 covariates = study_covariates(measured, table.sex)
 print(f"{len(measured):,} ECGs measured")
 print(f"without a QRS that can be measured: {measured.qrs_ms.isna().sum()}")
-print(f"without a P wave in a fixed relation to QRS: {measured.pr_ms.isna().mean():.1%}")
+print(
+    f"without a P wave in a fixed relation to QRS: {measured.pr_ms.isna().mean():.1%}"
+)
 
 # %% [markdown]
 # (the-median-beat)=
@@ -131,7 +141,11 @@ pairs = {
 }
 truth = None
 if about["simulated"]:
-    truth = pd.read_csv(release.path / "truth.csv").set_index("ecg_id").loc[measured.index]
+    truth = (
+        pd.read_csv(release.path / "truth.csv")
+        .set_index("ecg_id")
+        .loc[measured.index]
+    )
     compared, lines = {}, {}
     for name, (ours, theirs) in pairs.items():
         true = truth[theirs].to_numpy()
@@ -147,10 +161,16 @@ if about["simulated"]:
             "95 % to": high,
         }
     agreement = pd.DataFrame(lines).T.round(1)
-    display(agreement)  # noqa: F821
-    display(plot_agreement(compared, chapter.source, title="Measured against simulated truth"))  # noqa: F821
+    display(agreement)
+    display(
+        plot_agreement(
+            compared, chapter.source, title="Measured against simulated truth"
+        )
+    )
 else:
-    print("Genuine ECGs: nobody knows the true intervals; see the plausibility checks below.")
+    print(
+        "Genuine ECGs: nobody knows the true intervals; see the plausibility checks below."
+    )
 
 # %% [markdown]
 # The tails belong to ECGs in which the wave itself is ambiguous: QRS that runs into T without a corner in bundle
@@ -208,12 +228,18 @@ claims = {
 
 def area(coded: np.ndarray, score: np.ndarray) -> float:
     """Area under the ROC curve; NaN where a resample has one class only."""
-    return float(roc_auc_score(coded, score)) if 0 < coded.sum() < len(coded) else float("nan")
+    return (
+        float(roc_auc_score(coded, score))
+        if 0 < coded.sum() < len(coded)
+        else float("nan")
+    )
 
 
 lines = []
 for name, (column, sign, codes) in claims.items():
-    coded = table.scp_codes.map(lambda own, codes=codes: bool(codes & set(own))).to_numpy()
+    coded = table.scp_codes.map(
+        lambda own, codes=codes: bool(codes & set(own))
+    ).to_numpy()
     known = measured[column].notna().to_numpy()
     if coded[known].sum() < 5:
         continue
@@ -234,20 +260,24 @@ for name, (column, sign, codes) in claims.items():
             "coded": int(coded[known].sum()),
         }
     )
-statements = pd.DataFrame(lines, columns=["label", "estimate", "low", "high", "n", "coded"])
+statements = pd.DataFrame(
+    lines, columns=["label", "estimate", "low", "high", "n", "coded"]
+)
 statements.set_index("label").round(2)
 
 # %%
 if len(statements):
     figure = plots.plot_forest(
-        statements.assign(label=statements.label + " (" + statements.coded.astype(str) + " coded)"),
+        statements.assign(
+            label=statements.label + " (" + statements.coded.astype(str) + " coded)"
+        ),
         chapter.source,
         xlabel="Area under the ROC curve (0.5 = chance)",
         digits=2,
         title="One measurement, one statement",
         note="95 % interval, bootstrap by patient; ECGs with the measurement only",
     )
-    display(figure)  # noqa: F821
+    display(figure)
 
 # %% [markdown]
 # The flags themselves, against the statement that means the same:
@@ -295,15 +325,23 @@ print(source)
 print(f"{len(biomarkers):,} ECGs of the cohorts measured")
 
 # %%
-sex = follow_up.sex if "sex" in follow_up else pd.Series(np.nan, index=follow_up.index)
+sex = (
+    follow_up.sex
+    if "sex" in follow_up
+    else pd.Series(np.nan, index=follow_up.index)
+)
 of_patient = study_covariates(biomarkers.loc[follow_up.ecg_id], sex)
 everyone = follow_up.join(of_patient.reset_index(drop=True))
 own = everyone[everyone.cohort == main]
 pd.DataFrame(
     {
         name: {
-            "set": suppress_count(int((own[name] == 1).sum()), cohorts["restricted"]),
-            "not known": suppress_count(int(own[name].isna().sum()), cohorts["restricted"]),
+            "set": suppress_count(
+                int((own[name] == 1).sum()), cohorts["restricted"]
+            ),
+            "not known": suppress_count(
+                int(own[name].isna().sum()), cohorts["restricted"]
+            ),
         }
         for name in COVARIATES[1:]
     }
@@ -379,7 +417,11 @@ if known:
         seed=seed,
     )
     verdict = (
-        "add to" if gap.low > 0 else "take away from" if gap.high < 0 else "do not clearly add to"
+        "add to"
+        if gap.low > 0
+        else "take away from"
+        if gap.high < 0
+        else "do not clearly add to"
     )
     print(f"ΔC = {gap.estimate:.2f} (95 % {gap.low:.2f} to {gap.high:.2f})")
     print(
@@ -387,7 +429,10 @@ if known:
     )
 else:
     print("This follow-up has no age and sex: there is nothing to compare with.")
-null = baseline[(baseline.cohort == "null control") & (baseline.label == "ECG measurements (15)")]
+null = baseline[
+    (baseline.cohort == "null control")
+    & (baseline.label == "ECG measurements (15)")
+]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
     print(f"null cohort: the interval {inside} 0.5")
@@ -401,7 +446,9 @@ for row in null.itertuples():
 # %%
 model = models[main, "ECG measurements (15)"]
 beta, error = np.array(model.coefficients), np.array(model.standard_errors)
-unit = np.array([10.0 if name == "ventricular_rate" else 1.0 for name in model.covariates])
+unit = np.array(
+    [10.0 if name == "ventricular_rate" else 1.0 for name in model.covariates]
+)
 per = unit / np.array(model.scales)
 carriers = own.loc[own.split == "train", list(model.covariates)].fillna(0).sum()
 rare = [name for name in model.covariates if carriers[name] < 10]
@@ -417,7 +464,9 @@ ratios = pd.DataFrame(
 for note in model.notes:
     if "constant" in note or "under 10" in note:
         print(note)
-print(f"not drawn, fewer than 10 training patients have them: {', '.join(rare) or 'none'}")
+print(
+    f"not drawn, fewer than 10 training patients have them: {', '.join(rare) or 'none'}"
+)
 plots.plot_forest(
     ratios[~ratios.name.isin(rare)],
     source,
@@ -436,7 +485,12 @@ plots.plot_forest(
 # %%
 assert list(of_patient.columns) == list(COVARIATES)
 assert of_patient[list(COVARIATES[1:])].stack().dropna().isin([0, 1]).all()
-assert measured.loc[measured.reason == "", ["pr_ms", "qrs_ms", "qt_ms"]].notna().all().all()
+assert (
+    measured.loc[measured.reason == "", ["pr_ms", "qrs_ms", "qt_ms"]]
+    .notna()
+    .all()
+    .all()
+)
 assert (measured.reason != "").loc[measured.pr_ms.isna()].all(), (
     "something is missing without a reason"
 )
@@ -445,7 +499,8 @@ if truth is not None and len(measured) >= 50:
     assert agreement.loc["Ventricular rate (/min)", "median |difference|"] < 1
     assert (
         agreement.loc[
-            ["PR interval (ms)", "QRS duration (ms)", "QT interval (ms)"], "median |difference|"
+            ["PR interval (ms)", "QRS duration (ms)", "QT interval (ms)"],
+            "median |difference|",
         ]
         < 20
     ).all()

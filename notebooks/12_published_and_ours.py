@@ -72,8 +72,12 @@ corrected = nadeau_bengio_interval(values, test_to_train=1.0)
 print(
     f"mean {values.mean():.5f}, SD of the folds {values.std():.3f}, range {values.min():.3f} to {values.max():.3f}"
 )
-print(f"interval from seed means (as if independent): {naive.low:.3f} to {naive.high:.3f}")
-print(f"interval corrected for shared patients:       {corrected.low:.3f} to {corrected.high:.3f}")
+print(
+    f"interval from seed means (as if independent): {naive.low:.3f} to {naive.high:.3f}"
+)
+print(
+    f"interval corrected for shared patients:       {corrected.low:.3f} to {corrected.high:.3f}"
+)
 folds
 
 # %% [markdown]
@@ -118,7 +122,9 @@ published = pd.DataFrame(
 order = {name: place for place, name in enumerate(evaluation.cohort.unique())}
 kind = "Ours (simulated outcomes)" if about["simulated"] else "Ours (own follow-up)"
 ours = evaluation[evaluation.label.isin(["fine-tuned", "age and sex"])]
-ours = pd.concat([ours, measured]).sort_values("cohort", key=lambda c: c.map(order), kind="stable")
+ours = pd.concat([ours, measured]).sort_values(
+    "cohort", key=lambda c: c.map(order), kind="stable"
+)
 ours = ours.assign(group=kind, label=ours.cohort + ": " + ours.label)
 table = pd.concat([published, ours[published.columns]], ignore_index=True)
 plots.plot_forest(
@@ -148,7 +154,9 @@ release = read_json(chapter.read("release"))
 alignment = read_json(chapter.read("alignment_metrics"))
 probes = pd.read_csv(chapter.read("probes")).set_index("label")
 forth = next(
-    row for row in alignment["retrieval"] if row["direction"] == "ECG to report" and row["k"] == 10
+    row
+    for row in alignment["retrieval"]
+    if row["direction"] == "ECG to report" and row["k"] == 10
 )
 print(
     f"ECGs: {release['source']}, {release['records_packed']:,} records of {release['patients']:,} patients"
@@ -159,7 +167,9 @@ print(
 )
 for label in ("aligned encoder", "random encoder", "age and sex"):
     row = probes.loc[label]
-    print(f"probe, macro AUROC: {label:<16} {row.estimate:.2f} ({row.low:.2f} to {row.high:.2f})")
+    print(
+        f"probe, macro AUROC: {label:<16} {row.estimate:.2f} ({row.low:.2f} to {row.high:.2f})"
+    )
 
 # %%
 with atomic_path(chapter.write("published")) as temporary:
@@ -169,7 +179,9 @@ with atomic_path(chapter.write("published")) as temporary:
 # ## Checks
 
 # %%
-assert abs(values.mean() - 0.58052) < 1e-9, "the ten folds no longer give the published mean"
+assert abs(values.mean() - 0.58052) < 1e-9, (
+    "the ten folds no longer give the published mean"
+)
 assert round(values.std(), 3) == 0.080
 assert corrected.low < 0.5 < corrected.high
 assert naive.high - naive.low < corrected.high - corrected.low, (

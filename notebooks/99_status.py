@@ -51,13 +51,17 @@ print(f"all chapters have run: {all(path.is_file() for path in last_made)}")
 
 # %% tags=["nbval-ignore-output"]
 others = [name for name in runs.CHAPTERS if name != chapter.chapter]
-records = [read_json(chapter.folder / "provenance" / f"{name}.json") for name in others]
+records = [
+    read_json(chapter.folder / "provenance" / f"{name}.json") for name in others
+]
 table = pd.DataFrame(
     {
         "chapter": [record["chapter"] for record in records],
         "seconds": [record["seconds"] for record in records],
         "code": [record["environment"]["commit"][:8] for record in records],
-        "as committed": [not record["environment"]["uncommitted_changes"] for record in records],
+        "as committed": [
+            not record["environment"]["uncommitted_changes"] for record in records
+        ],
         "files written": [len(record["outputs"]) for record in records],
     }
 ).set_index("chapter")
@@ -81,17 +85,33 @@ pd.Series(versions, name="version").to_frame()
 # If both agree for every file, all pages of this copy belong together.
 
 # %%
-made = {name: entry["sha256"] for record in records for name, entry in record["outputs"].items()}
-read = [(r["chapter"], name, e["sha256"]) for r in records for name, e in r["inputs"].items()]
-broken = [f"{reader} read another {name}" for reader, name, digest in read if made[name] != digest]
-print(f"{len(made)} files written, {len(read)} hand-overs between chapters, {len(broken)} broken")
+made = {
+    name: entry["sha256"]
+    for record in records
+    for name, entry in record["outputs"].items()
+}
+read = [
+    (r["chapter"], name, e["sha256"])
+    for r in records
+    for name, e in r["inputs"].items()
+]
+broken = [
+    f"{reader} read another {name}"
+    for reader, name, digest in read
+    if made[name] != digest
+]
+print(
+    f"{len(made)} files written, {len(read)} hand-overs between chapters, {len(broken)} broken"
+)
 
 # %% [markdown]
 # ## Checks
 
 # %%
 assert not broken, broken
-assert set(made) == {a.name for a in runs.ARTEFACTS.values() if a.chapter != chapter.chapter}
+assert set(made) == {
+    a.name for a in runs.ARTEFACTS.values() if a.chapter != chapter.chapter
+}
 
 # %% [markdown]
 # ## Provenance

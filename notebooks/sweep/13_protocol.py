@@ -43,7 +43,9 @@ from ecgrepro.files import read_json
 from ecgrepro.parameters import check_names, declared_parameters
 from ecgrepro.protocol import collect, learning_curve, paired_differences, summarise
 
-check_names("sweep/13_protocol", declared_parameters("sweep/13_protocol"), globals())
+check_names(
+    "sweep/13_protocol", declared_parameters("sweep/13_protocol"), globals()
+)
 plots.apply()
 folder = ROOT / "runs" / run
 about = read_json(folder / "cohorts" / "cohorts.json")
@@ -66,12 +68,14 @@ print(
 # %%
 whole = folds[folds.labels == 0]
 keys = ["cohort", "protocol", "encoder", "initialisation", "seed"]
-wide = whole.pivot_table(index=keys, columns="fold", values="c_index", dropna=False).dropna(
-    how="all"
-)
+wide = whole.pivot_table(
+    index=keys, columns="fold", values="c_index", dropna=False
+).dropna(how="all")
 per_fold = whole.groupby(keys)[["n", "events"]].sum()
 with pd.option_context("display.max_rows", None):
-    table = wide.round(3).join(suppress_table(per_fold, ["n", "events"], restricted))
+    table = wide.round(3).join(
+        suppress_table(per_fold, ["n", "events"], restricted)
+    )
     display(table.fillna(""))  # noqa: F821
 
 # %% [markdown]
@@ -106,18 +110,27 @@ columns += [
     "oracle",
     "null",
 ]
-lines = full.set_index(["cohort", "encoder"])[[name for name in columns if name in full]].round(3)
+lines = full.set_index(["cohort", "encoder"])[
+    [name for name in columns if name in full]
+].round(3)
 suppress_table(lines.dropna(axis=1, how="all"), ["n", "events"], restricted)
 
 # %%
 several = full.encoder.nunique() > 2
 names = {"age_sex": "Cox: age and sex", "ecg_15": "Cox: 15 ECG measurements"}
-names |= {"random_encoder": "random encoder", "reconstruction": "reconstruction only"}
+names |= {
+    "random_encoder": "random encoder",
+    "reconstruction": "reconstruction only",
+}
 names |= {"oracle_ecg": "oracle: ECG part", "oracle": "oracle: true hazard"}
 label = full.initialisation.replace(names)
 if several:
-    label = label + full.encoder.map(lambda name: "" if name == "none" else f", {name}")
-forest = full.assign(label=label, group=full.cohort + ", " + full.protocol + " protocol")
+    label = label + full.encoder.map(
+        lambda name: "" if name == "none" else f", {name}"
+    )
+forest = full.assign(
+    label=label, group=full.cohort + ", " + full.protocol + " protocol"
+)
 if restricted:
     forest = forest.drop(columns=["n", "events"])
 plots.plot_forest(
@@ -151,9 +164,13 @@ both.swaplevel(axis=1).sort_index(axis=1).round(3)
 # %%
 differences = paired_differences(folds, level=level)
 verdict = np.select(
-    [differences.low > 0, differences.high < 0], ["better", "worse"], "no clear difference"
+    [differences.low > 0, differences.high < 0],
+    ["better", "worse"],
+    "no clear difference",
 )
-verdicts = differences[differences.labels == 0].drop(columns=["labels", "events_train"])
+verdicts = differences[differences.labels == 0].drop(
+    columns=["labels", "events_train"]
+)
 verdicts = verdicts.assign(verdict=verdict[differences.labels == 0])
 verdicts.set_index(["cohort", "protocol", "encoder", "first", "second"]).round(3)
 
@@ -167,15 +184,21 @@ verdicts.set_index(["cohort", "protocol", "encoder", "first", "second"]).round(3
 limited = summary[(summary.cohort == main) & (summary.labels > 0)]
 encoder = next((name for name in summary.encoder if name != "none"), "none")
 if limited.empty:
-    print("This sweep has no learning curve: give `labels`, for example labels='[20,40,80]'.")
+    print(
+        "This sweep has no learning curve: give `labels`, for example labels='[20,40,80]'."
+    )
 else:
     protocol = limited.protocol.iloc[0]
     curve = learning_curve(summary, main, encoder, protocol)
-    oracles = summary[(summary.cohort == main) & (summary.initialisation == "oracle_ecg")]
+    oracles = summary[
+        (summary.cohort == main) & (summary.initialisation == "oracle_ecg")
+    ]
     references = {"chance": 0.5}
     if len(oracles):
         references["oracle: ECG part"] = oracles.estimate.iloc[0]
-    shown = curve[curve.label.isin(["aligned", "scratch", "age_sex"])].replace({"label": names})
+    shown = curve[curve.label.isin(["aligned", "scratch", "age_sex"])].replace(
+        {"label": names}
+    )
     figure = plots.plot_learning_curve(
         shown,
         source,
@@ -195,7 +218,13 @@ gaps = differences[
 ].sort_values(["protocol", "events_train"])
 for row in gaps.itertuples():
     count = "<10" if row.events_train < small else f"{row.events_train:.0f}"
-    word = "better" if row.low > 0 else "worse" if row.high < 0 else "not clearly different"
+    word = (
+        "better"
+        if row.low > 0
+        else "worse"
+        if row.high < 0
+        else "not clearly different"
+    )
     print(
         f"{row.protocol}, {count} training events: aligned - scratch = {row.estimate:+.3f} "
         f"({row.low:+.3f} to {row.high:+.3f}), {word}; ahead in {row.wins} of {row.folds} folds"
@@ -210,7 +239,9 @@ for row in gaps.itertuples():
 null = full[full.cohort == "null control"]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
-    print(f"{row.protocol}, {row.initialisation}: {row.estimate:.3f}, the interval {inside} 0.5")
+    print(
+        f"{row.protocol}, {row.initialisation}: {row.estimate:.3f}, the interval {inside} 0.5"
+    )
 if null.empty:
     print("this run has no null cohort")
 
@@ -222,7 +253,9 @@ assert not folds.duplicated(
     ["cohort", "encoder", "initialisation", "protocol", "labels", "seed", "fold"]
 ).any()
 assert folds.c_index.dropna().between(0, 1).all()
-tested = folds.groupby(["cohort", "protocol", "labels", "seed", "fold"]).test_rows.nunique()
+tested = folds.groupby(
+    ["cohort", "protocol", "labels", "seed", "fold"]
+).test_rows.nunique()
 assert (tested == 1).all(), "methods were tested on different patients"
 assert (summary.low.isna() | (summary.low <= summary.estimate)).all()
 assert (summary.folds - summary.without_value >= 0).all()
@@ -234,7 +267,9 @@ assert (summary.folds - summary.without_value >= 0).all()
 # wrote, code, versions, device and wall time.
 
 # %%
-print(f"run {run}, arms: {len(list((folder / 'protocol' / 'arms').glob('*/provenance.json')))}")
+print(
+    f"run {run}, arms: {len(list((folder / 'protocol' / 'arms').glob('*/provenance.json')))}"
+)
 
 # %% [markdown]
 # ## Summary

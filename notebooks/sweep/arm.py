@@ -50,7 +50,9 @@ for note in result.record["notes"]:
 
 # %%
 shown = result.folds.drop(columns="test_rows").round({"c_index": 4})
-counts = [name for name in shown if name.startswith(("n", "events")) and name != "note"]
+counts = [
+    name for name in shown if name.startswith(("n", "events")) and name != "note"
+]
 suppress_table(shown, counts, result.record["restricted"])
 
 # %%
@@ -58,7 +60,9 @@ pooled = result.record["pooled_c_index"]
 if pooled is None:
     print("no two test patients are comparable in any fold")
 else:
-    print(f"pooled over the folds of seed {seed}, scores centred by fold: {pooled:.3f}")
+    print(
+        f"pooled over the folds of seed {seed}, scores centred by fold: {pooled:.3f}"
+    )
 
 # %% [markdown]
 # ## Checks
@@ -66,5 +70,7 @@ else:
 # %%
 scores = result.scores
 assert scores.groupby(["seed", "fold"]).centred.mean().abs().max() < 1e-6
-assert not scores.row.duplicated().any(), "a patient was scored by two models of one seed"
+assert not scores.row.duplicated().any(), (
+    "a patient was scored by two models of one seed"
+)
 assert len(result.folds) == scores.fold.nunique()
