@@ -158,7 +158,7 @@ for name, table in tables.items():
         table = table.assign(split=fold_split.loc[table.ecg_id].to_numpy())
     tables[name] = table.reset_index(drop=True)
 main = next(iter(tables))
-source = f"{origin}, {len(tables[main]):,} patients".capitalize()
+source = f"{origin[0].upper()}{origin[1:]}, {len(tables[main]):,} patients"
 print(source)
 
 # %%
