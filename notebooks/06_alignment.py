@@ -350,6 +350,9 @@ by_source.round(2)
 #
 # Grey is the ECG as recorded (in units of its own standard deviation), orange what the decoder makes of
 # 512 numbers.
+#
+# On ten-second strips the dual attention network draws a flat line: its latent is pooled over time, so no decoder can
+# place a beat. The CNN keeps half of its latent in the order of time for that reason.
 
 # %%
 feed = signal_feed(data.signals, data.rows, packed.rate, data.length)
