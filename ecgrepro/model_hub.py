@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ecgrepro.errors import InputError, first_line
 
-_CONFIG_FILES = ["*.json", "*.txt", "*.model"]
+_CONFIG_FILES = ["*.json", "*.txt", "*.model", "*.spm"]
 _REACH_SECONDS = 1.5
 
 
