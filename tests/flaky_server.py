@@ -83,11 +83,18 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server that says nothing of clients which hang up early: what a command prints is tested."""
+
+    def handle_error(self, *_: object) -> None:
+        """Print no traceback."""
+
+
 @contextmanager
 def serve(state: Server) -> Iterator[Server]:
     """Serve `state` on a free port until the end of the block."""
     handler = type("Bound", (Handler,), {"state": state})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    http = QuietServer(("127.0.0.1", 0), handler)
     http.daemon_threads = True
     state.url = f"http://127.0.0.1:{http.server_address[1]}{state.root}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
