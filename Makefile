@@ -6,7 +6,6 @@ RELEASE ?=
 TEXT_MODEL ?=
 CHAPTER ?=
 CORES ?= 2
-SWEEP ?=
 
 BIN := .venv/bin
 # The kernels papermill starts, and jupyter-book, are found in the environment.
@@ -47,9 +46,11 @@ chapter: env  ## one chapter and what it needs: make chapter CHAPTER=06_alignmen
 needs: env  ## only what a chapter needs, to rerun it by hand: make needs CHAPTER=06_alignment
 	$(SNAKEMAKE) needs
 
-protocol: env  ## the sweep over a run that is made: make protocol RUN=demo SWEEP="seeds=[42] labels=[20,80]"
+protocol: env  ## the arms of chapter 13 side by side, then the book: make protocol PROFILE=protocol CORES=16
+	$(SNAKEMAKE) sweep
 	snakemake -s protocol.smk --cores $(CORES) --rerun-incomplete --quiet host progress rules reason \
-	  --rerun-triggers mtime input --config run=$(or $(RUN),$(PROFILE)) $(SWEEP)
+	  --rerun-triggers mtime input --config run=$$(cat _build/run.txt)
+	$(SNAKEMAKE) book
 
 lab: env  ## the notebooks in JupyterLab
 	env -u ECGREPRO_PROGRESS jupyter lab notebooks

@@ -19,11 +19,12 @@ _DATA, _REPORTS = "01_data", "02_structured_reports"
 _TRANSLATION, _TEXT = "03_translation", "04_text_embeddings"
 _ENCODERS, _ALIGNMENT, _KNOWS = "05_encoders", "06_alignment", "07_representation"
 _COHORTS, _RISK, _EVALUATION = "08_cohorts", "09_risk", "10_evaluation"
-_BIOMARKERS, _STUDY, _STATUS = "11_biomarkers", "12_published_and_ours", "99_status"
+_BIOMARKERS, _STUDY = "11_biomarkers", "12_published_and_ours"
+_PROTOCOL, _STATUS = "13_protocol", "99_status"
 
 CHAPTERS = (
     *(_DATA, _REPORTS, _TRANSLATION, _TEXT, _ENCODERS, _ALIGNMENT, _KNOWS),
-    *(_COHORTS, _RISK, _EVALUATION, _BIOMARKERS, _STUDY, _STATUS),
+    *(_COHORTS, _RISK, _EVALUATION, _BIOMARKERS, _STUDY, _PROTOCOL, _STATUS),
 )
 """Chapters in the order in which they can be run one after the other."""
 
@@ -147,6 +148,12 @@ ARTEFACTS = {
             "patient_id, ecg_id, time, event, age, sex, split, by cohort",
         ),
         Artefact(
+            "biomarkers",
+            "cohorts/biomarkers.csv",
+            _COHORTS,
+            "ECG measurements of the cohorts, by ecg_id",
+        ),
+        Artefact(
             "risk_history",
             "risk/history.csv",
             _RISK,
@@ -168,18 +175,30 @@ ARTEFACTS = {
             "C-index of every arm: n, events, 95 % interval",
         ),
         Artefact(
-            "biomarkers",
-            "cohorts/biomarkers.csv",
-            _BIOMARKERS,
-            "ECG measurements of the cohorts, by ecg_id",
-        ),
-        Artefact(
             "biomarker_baseline",
             "biomarker_baseline.csv",
             _BIOMARKERS,
             "C-index of Cox on 15 ECG measurements, beside age and sex: n, events, 95 % interval",
         ),
         Artefact("published", "published_and_ours.csv", _STUDY, "published figures beside ours"),
+        Artefact(
+            "protocol_folds",
+            "protocol/folds.csv",
+            _PROTOCOL,
+            "every fold of every arm of the sweep: C-index, n, events",
+        ),
+        Artefact(
+            "protocol_summary",
+            "protocol/summary.csv",
+            _PROTOCOL,
+            "one line a method: mean over folds, corrected interval, baselines beside it",
+        ),
+        Artefact(
+            "protocol_differences",
+            "protocol/differences.csv",
+            _PROTOCOL,
+            "paired differences between methods over the same folds",
+        ),
     )
 }
 

@@ -33,7 +33,8 @@
 run = "demo"  # run folder: runs/<run>
 encoder = "cnn"  # "cnn" or "dual_attention"
 losses = ["cosine_positive", "cosine_pairs", "soft_infonce"]  # to compare
-epochs = 12  # passes over the training records, for each loss
+epochs = 12  # largest number of passes over the training records, for each loss
+patience = 4  # stop a loss after this many epochs without a better criterion
 batch_size = 128  # records a step
 learning_rate = 1e-3  # peak of AdamW's learning rate
 temperature = 0.07  # of soft_infonce (no unit)
@@ -123,6 +124,7 @@ config = {
         temperature=temperature,
         margin=margin,
         recon_weight=recon_weight,
+        patience=patience,
         seed=seed,
     )
     for loss in losses
@@ -210,7 +212,7 @@ ends[watched].astype(float).round(2)
 # ## Validation chooses
 #
 # The criterion is the mean reciprocal rank of an ECG's own text among all distinct validation texts, averaged
-# over texts, so that guessing the commonest text earns next to nothing.
+# over texts, so that guessing the commonest text earns next to nothing. A loss that no longer improves it is stopped.
 # It does not depend on the loss; test patients have no part in it.
 
 # %%

@@ -20,7 +20,8 @@
 # Risk needs patients who were followed: who had the event, when, and who left without it.
 # *Which patients, which outcome, and what would chance alone look like?*
 # The study's follow-up comes from UK Biobank, which cannot be shared.
-# Here it is either **your own table** or **simulated**: planted with a known hazard, so that the next chapters can
+# Here it comes from one of several sources: **your own table**, open data with real outcomes, UK Biobank for those who
+# have it, or, by default, it is **simulated**: planted with a known hazard, so that the next chapters can
 # be compared with the truth. A simulated outcome says nothing about patients; it says whether a method works.
 #
 # | What you need to know | Why | Where to read |
@@ -31,7 +32,12 @@
 
 # %% tags=["parameters"]
 run = "demo"  # run folder: runs/<run>
-follow_up = ""  # your csv (columns: see "The table"); empty: simulated outcomes
+cohort = ""  # ptbxl_longitudinal, sami_trop, code15, uk_biobank; empty: see below
+cohort_folder = ""  # files of sami_trop, code15 or uk_biobank (folder)
+finding = "atrial fibrillation"  # ptbxl_longitudinal: its event, or an SCP code
+definitions = ["HYP", "MI"]  # uk_biobank: who enters; the main cohort first
+end_of_follow_up = "2023-01-06"  # uk_biobank: last day with complete outcomes
+follow_up = ""  # your csv (columns: see "The table"); empty: no table of your own
 waveforms = ""  # its ECGs, a folder as PTB-XL; empty: the release of chapter 1
 restricted = False  # True: no page shows an individual or a count under 10
 clinic_patients = 6000  # patients of the simulated clinic (number)
@@ -43,23 +49,23 @@ mi_event_rate = 0.04  # as in the study's UKB-MI (about 32 of 800)
 seed = 2  # of clinic, outcomes and split
 
 # %%
+import textwrap
 from dataclasses import asdict
 
 import pandas as pd
 from IPython.display import display
 
 from ecgrepro import ROOT, plots, runs, simulate
-from ecgrepro.cohorts import (
-    Cohort,
-    attach_split,
-    describe,
-    read_follow_up,
-    validate_follow_up,
+from ecgrepro.biomarkers import measure_many
+from ecgrepro.cohorts import describe, describe_parts, incidence_by_year
+from ecgrepro.cohorts.ptbxl_longitudinal import (
+    SELECTION_BIAS,
+    longitudinal_cohorts,
 )
+from ecgrepro.cohorts.sources import NULL, Request, open_source
 from ecgrepro.files import atomic_path, read_json, write_json
-from ecgrepro.packing import pack
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release, split_by_fold
+from ecgrepro.ptbxl import open_release
 from ecgrepro.survival import kaplan_meier
 
 chapter = runs.start("08_cohorts", globals())
@@ -70,35 +76,33 @@ print(chapter.source)
 # %% [markdown]
 # ## Where patients and outcomes come from
 #
-# - A csv of your own: its outcomes are used as they are.
-# - None, and the release of chapter 1 is simulated: a second, simulated **clinic** with other patients is made, so
-#   that no patient of the risk chapters was ever seen in pretraining, as in the study.
-# - None, and the release is genuine: **simulated outcomes are planted on the genuine ECGs**, from their statements.
-#   Patients keep their fold, so that pretraining has not seen the test patients either.
+# | Source | Patients and their ECGs | Event |
+# |---|---|---|
+# | your csv (`follow_up`) | yours | yours |
+# | `sami_trop`, `code15` | Brazilian patients: Chagas cardiomyopathy (Zenodo 4905618), primary care (Zenodo 4916206) | death |
+# | `uk_biobank` | participants with hypertension (HYP) or an infarction (MI), as in the study | heart failure |
+# | `ptbxl_longitudinal` | those of the genuine release of chapter 1 with an ECG on a later day | a finding on a later ECG |
+# | none of them, release simulated | a second, simulated **clinic** with other patients, so that no patient of the risk chapters was ever seen in pretraining, as in the study | simulated |
+# | none of them, release genuine | those of the release | **simulated, planted on genuine ECGs** from their statements |
+#
+# How to get each source is said in {doc}`how to run </book/how_to_run>`.
 
 # %%
-if follow_up:
-    origin = "own follow-up"
-    folder = ROOT / (waveforms or about["path"])
-elif about["simulated"]:
-    origin = "simulated clinic"
-    folder = chapter.scratch("cohorts/clinic")
-    simulate.write_release(folder, n_patients=clinic_patients, seed=seed)
-    simulate.write_cohorts(
-        folder,
-        seed,
-        learning_size=learning_size,
-        learning_event_rate=learning_event_rate,
-        hyp_event_rate=hyp_event_rate,
-        mi_size=mi_size,
-        mi_event_rate=mi_event_rate,
+opened = open_source(
+    Request(
+        given=chapter.parameters,
+        about=about,
+        root=ROOT,
+        out=chapter.write("cohort_packed").parent,
+        clinic=chapter.output / "cohorts" / "clinic",
     )
-else:
-    origin = "simulated outcomes on genuine ECGs"
-    folder = ROOT / about["path"]
-release = open_release(folder, rate=about["rate"])
-packed = pack(release, chapter.write("cohort_packed").parent, replace=True)
-print(f"{origin}: {len(packed.ecg_ids):,} ECGs")
+)
+packed, cohorts, oracles = opened.packed, opened.cohorts, opened.oracles
+main, source = opened.main, opened.label
+closed = cohorts[main].restricted  # then only aggregates may be shown
+print(f"{opened.origin}: {len(packed.ecg_ids):,} ECGs")
+for note in opened.notes:
+    print(textwrap.fill(note, 84))
 
 # %% [markdown]
 # (the-table)=
@@ -109,65 +113,19 @@ print(f"{origin}: {len(packed.ecg_ids):,} ECGs")
 # or a time of zero is an error that names the row.
 
 # %%
-oracles = None
-if follow_up:
-    tables = {"own": read_follow_up(ROOT / follow_up)}
-elif about["simulated"]:
-    names = {
-        "learning": "learning",
-        "hyp": "hyp",
-        "mi": "mi",
-        "null": "null control",
-    }
-    tables = {
-        label: read_follow_up(folder / "follow_up" / f"{file}.csv")
-        for file, label in names.items()
-    }
-    oracles = pd.read_csv(folder / "follow_up" / "truth.csv").set_index(
-        ["cohort", "patient_id"]
-    )
-else:
-    present = simulate.plantable_table(release.index.loc[packed.ecg_ids], seed)
-    outcomes = simulate.plant_outcomes(
-        present, seed=seed, event_rate=learning_event_rate
-    )
-    dealt = simulate.null_outcomes(outcomes, seed=seed)
-    tables = {
-        "learning": validate_follow_up(outcomes, "simulated outcomes"),
-        "null control": validate_follow_up(dealt, "simulated null outcomes"),
-    }
-    truth = simulate.oracle_hazards(present).assign(cohort="learning")
-    oracles = truth.set_index(["cohort", "patient_id"])
+tables = {name: cohort.table for name, cohort in cohorts.items()}
+described = {name: describe(cohort) for name, cohort in cohorts.items()}
+flow = pd.DataFrame(described[main]["flow"])
+flow.set_index("step") if len(flow) else None
 
 # %% [markdown]
 # ## Split by patient
 #
 # Half of the patients are kept for testing, as in the study; the rest trains, and a tenth of all chooses the epoch.
-# Events are dealt out evenly.
+# Events are dealt out evenly. Only patients of chapter 1 stay in the part in which pretraining had them.
 
 # %%
-own_clinic = (bool(follow_up) and bool(waveforms)) or (
-    not follow_up and about["simulated"]
-)
-for name, table in tables.items():
-    table = table[table.ecg_id.isin(packed.ecg_ids)]
-    if own_clinic:
-        table = attach_split(table, seed, validation=(5,), test=(6, 7, 8, 9, 10))
-    else:
-        fold_split = split_by_fold(release.index, packed.ecg_ids)
-        table = table.assign(split=fold_split.loc[table.ecg_id].to_numpy())
-    tables[name] = table.reset_index(drop=True)
-main = next(iter(tables))
-source = f"{origin[0].upper()}{origin[1:]}, {len(tables[main]):,} patients"
 print(source)
-
-# %%
-cohorts = {
-    name: Cohort(
-        name, table, source, restricted=restricted, simulated=not follow_up
-    )
-    for name, table in tables.items()
-}
 shown = [
     "n",
     "events",
@@ -178,22 +136,26 @@ shown = [
     "female",
     "male",
 ]
-summary = (
-    pd.DataFrame({name: describe(cohort) for name, cohort in cohorts.items()})
-    .loc[shown]
-    .T
-)
+summary = pd.DataFrame(described).reindex(shown).dropna(how="all").T
 summary.map(lambda value: round(value, 3) if isinstance(value, float) else value)
 
 # %%
+parts = describe_parts(cohorts[main])
+parts.map(lambda value: round(value, 3) if isinstance(value, float) else value)
+
+# %%
 table = tables[main]
+counts = {
+    name: f"{value:,}" if isinstance(value, int) else value
+    for name, value in described[main].items()
+}
 plots.plot_follow_up(
     table.time,
     table.event,
     source,
-    suppress_below=10 if restricted else 0,
+    suppress_below=10 if closed else 0,
     title=f"Follow-up of the {main} cohort",
-    note=f"n = {describe(cohorts[main])['n']:,}, {describe(cohorts[main])['events']:,} events",
+    note=f"n = {counts['n']}, {counts['events']} events",
 )
 
 # %% [markdown]
@@ -204,7 +166,7 @@ plots.plot_follow_up(
 
 # %%
 if oracles is None:
-    print("own follow-up: nothing was planted")
+    print("real outcomes: nothing was planted")
 else:
     for name, ratio in asdict(simulate.HazardRatios()).items():
         print(f"hazard ratio of {name}: {ratio}")
@@ -236,23 +198,97 @@ if oracles is not None:
 # nothing can be learned from the ECG. If a model finds something there, the pipeline is wrong.
 
 # %%
-if "null control" in tables:
-    null, first = tables["null control"], tables[main]
-    same_outcomes = sorted(zip(null.time, null.event, strict=True)) == sorted(
-        zip(first.time, first.event, strict=True)
-    )
-    print(f"same outcomes, other patients: {same_outcomes}")
+null, first = tables[NULL], tables[main]
+same_outcomes = sorted(zip(null.time, null.event, strict=True)) == sorted(
+    zip(first.time, first.event, strict=True)
+)
+print(f"same outcomes, other patients: {same_outcomes}")
+
+# %% [markdown]
+# ## If something else comes first
+#
+# Whoever dies of another cause can no longer have the event. One minus Kaplan-Meier takes them for censored, as if
+# they still could, and is too high; the cumulative incidence (Aalen-Johansen) is not.
+
+# %%
+rivals = described[main].get("competing", 0)
+if rivals == 0:
+    print("no competing event stands in this table")
 else:
+    print(f"patients with the competing event: {rivals}")
+    incidence = incidence_by_year(cohorts[main])
+    if len(incidence):
+        display(incidence.round(3))
+        last = incidence.iloc[-1]
+        print(
+            f"risk by {incidence.index[-1]} years: {last.incidence:.1%}, "
+            f"not {last.one_minus_km:.1%}, as one minus Kaplan-Meier has it"
+        )
+
+# %% [markdown]
+# ## Real follow-up inside PTB-XL
+#
+# Some patients of PTB-XL came back. From the csv alone: days from a first ECG without a finding to the first later one
+# that shows it, or to the last. `cohort = "ptbxl_longitudinal"` takes one of these tables through the next chapters.
+
+# %%
+found = {}
+if about["simulated"] or closed:
+    print("This needs the genuine ptbxl_database.csv, and an open cohort.")
+else:
+    index = open_release(ROOT / about["path"], rate=about["rate"]).index
+    found = longitudinal_cohorts(index)
+    display(
+        pd.DataFrame({name: describe(cohort) for name, cohort in found.items()})
+        .reindex(["n", "events", "median_follow_up_days"])
+        .T
+    )
+
+# %%
+if found:
+    followed = {
+        name: kaplan_meier(cohort.table.time, cohort.table.event)
+        for name, cohort in found.items()
+    }
+    figure = plots.plot_kaplan_meier(
+        followed,
+        chapter.source,
+        title="Time to a new finding on a later ECG",
+        note="only patients who were recorded again, without the finding at first; bands: 95 %",
+    )
+    display(figure)
+if found and SELECTION_BIAS not in opened.notes:
+    print(textwrap.fill(SELECTION_BIAS, 84))
+
+# %% [markdown]
+# ## What a cardiograph would print
+#
+# In the study, fifteen ECG measurements stand in the cohort's table, and a Cox model on them is its baseline.
+# Here they are measured from the signals, so that every cohort has them; {doc}`11_biomarkers` shows how, and how far
+# the rulers can be trusted.
+
+# %%
+measured_ids = sorted(
+    {int(ecg_id) for table in tables.values() for ecg_id in table.ecg_id}
+)
+measured = measure_many(packed, packed.rows(measured_ids))
+with atomic_path(chapter.write("biomarkers")) as temporary:
+    measured.round(4).to_csv(temporary)
+print(f"{len(measured):,} ECGs of the cohorts measured")
+if not closed:
     print(
-        "own follow-up: no null cohort is made; chapter 10 shows the controls that remain"
+        f"without a QRS that can be measured: {measured.qrs_ms.isna().mean():.1%}"
     )
 
 # %%
 everything = pd.concat(
     [table.assign(cohort=name) for name, table in tables.items()], ignore_index=True
 )
+# What the columns of a true hazard are called is reserved for simulated outcomes.
+truth = ["log_hazard", "log_hazard_ecg"]
+everything = everything.drop(columns=truth, errors="ignore")
 if oracles is not None:
-    known = oracles[["log_hazard", "log_hazard_ecg"]]
+    known = oracles[truth]
     everything = everything.join(known, on=["cohort", "patient_id"])
 with atomic_path(chapter.write("follow_up")) as temporary:
     everything.to_csv(temporary, index=False)
@@ -260,11 +296,11 @@ write_json(
     chapter.write("cohorts"),
     {
         "source": source,
-        "origin": origin,
+        "origin": opened.origin,
         "main": main,
-        "restricted": restricted,
-        "simulated": not follow_up,
-        "cohorts": {name: describe(cohort) for name, cohort in cohorts.items()},
+        "restricted": closed,
+        "simulated": cohorts[main].simulated,
+        "cohorts": described,
     },
 )
 
@@ -279,8 +315,7 @@ for name, table in tables.items():
     assert table.groupby("split").event.sum().min() > 0, (
         f"{name}: a part has no events"
     )
-if "null control" in tables:
-    assert same_outcomes or not about["simulated"]
+assert same_outcomes
 
 # %% [markdown]
 # ## Provenance

@@ -42,7 +42,7 @@ import numpy as np
 import pandas as pd
 
 from ecgrepro import plots, runs
-from ecgrepro.cohorts import suppress_count, suppress_table
+from ecgrepro.cohorts import suppress_columns
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.models import (
     build_alignment_model,
@@ -76,7 +76,8 @@ load_weights(aligned, chapter.read("alignment_model"))
 sizes = follow_up.groupby(["cohort", "split"], sort=False).agg(
     n=("event", "size"), events=("event", "sum")
 )
-suppress_table(sizes, ["n", "events"], about["restricted"])
+sizes = suppress_columns(sizes, ["n", "events"], about["restricted"])
+sizes
 
 # %% [markdown]
 # ## The loss
@@ -104,6 +105,7 @@ frozen = FinetuneConfig(
     batch_size=batch_size,
     learning_rate=10 * learning_rate,
     recon_weight=0.0,
+    lead_mask=0.0,
     patience=patience,
     freeze_encoder=True,
     seed=seed,
@@ -184,9 +186,7 @@ columns = {
     "risk": "L_risk (a unit per event)",
 }
 count = {
-    (part, what): suppress_count(
-        int(sizes.loc[(main, part), what]), about["restricted"]
-    )
+    (part, what): sizes.loc[(main, part), what]
     for part in ("train", "validation")
     for what in ("n", "events")
 }
@@ -240,7 +240,7 @@ for (cohort, arm), part in risk_scores[risk_scores.split == "validation"].groupb
         }
     )
 validated = pd.DataFrame(on_validation).set_index(["cohort", "arm"])
-suppress_table(validated, ["n", "events"], about["restricted"])
+suppress_columns(validated, ["n", "events"], about["restricted"])
 
 # %% [markdown]
 # These are validation figures, which also chose the epoch, and therefore flatter.

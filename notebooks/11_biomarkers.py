@@ -44,14 +44,16 @@ from ecgrepro import ROOT, plots, runs, signals
 from ecgrepro.biomarkers import (
     COVARIATES,
     Thresholds,
+    baseline_columns,
     delineate,
     find_beats,
     measure_many,
     study_covariates,
+    with_covariates,
 )
 from ecgrepro.biomarkers.beats import BEFORE, GRID
 from ecgrepro.biomarkers.delineation import ms
-from ecgrepro.cohorts import suppress_count
+from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.packing import open_packed
 from ecgrepro.plots.biomarkers import (
@@ -313,39 +315,27 @@ flags
 # before splitting them). Constant columns are dropped.
 
 # %%
-# only an empty cell is missing: pandas takes the word null, a cohort's name, for a missing value too
-follow_up = pd.read_csv(chapter.read("follow_up"))
+biomarkers = pd.read_csv(chapter.read("biomarkers"), index_col="ecg_id")
+everyone = with_covariates(pd.read_csv(chapter.read("follow_up")), biomarkers)
 source, main = cohorts["source"], cohorts["main"]
-cohort_packed = open_packed(chapter.read("cohort_packed").parent)
-ecg_ids = np.unique(follow_up.ecg_id.to_numpy())
-biomarkers = measure_many(cohort_packed, cohort_packed.rows(ecg_ids))
-with atomic_path(chapter.write("biomarkers")) as temporary:
-    biomarkers.round(4).to_csv(temporary)
+restricted = cohorts["restricted"]
+own = everyone[everyone.cohort == main]
 print(source)
-print(f"{len(biomarkers):,} ECGs of the cohorts measured")
+print(f"{len(biomarkers):,} ECGs of the cohorts, measured in chapter 8")
+
 
 # %%
-sex = (
-    follow_up.sex
-    if "sex" in follow_up
-    else pd.Series(np.nan, index=follow_up.index)
+def counts_of(flag: pd.Series) -> dict[str, int | str]:
+    """How many have a flag; hidden in a restricted cohort where that, or the rest, is a small count."""
+    known = [int((flag == value).sum()) for value in (1, 0)]
+    small = restricted and min(known) < 10
+    unknown = suppress_count(int(flag.isna().sum()), restricted)
+    return {"set": "suppressed" if small else known[0], "not known": unknown}
+
+
+pd.DataFrame({name: counts_of(own[name]) for name in COVARIATES[1:]}).T.assign(
+    n=len(own)
 )
-of_patient = study_covariates(biomarkers.loc[follow_up.ecg_id], sex)
-everyone = follow_up.join(of_patient.reset_index(drop=True))
-own = everyone[everyone.cohort == main]
-pd.DataFrame(
-    {
-        name: {
-            "set": suppress_count(
-                int((own[name] == 1).sum()), cohorts["restricted"]
-            ),
-            "not known": suppress_count(
-                int(own[name].isna().sum()), cohorts["restricted"]
-            ),
-        }
-        for name in COVARIATES[1:]
-    }
-).T.assign(n=len(own))
 
 # %% [markdown]
 # ## Cox regression on them
@@ -355,14 +345,10 @@ pd.DataFrame(
 # The null cohort is the control: there is nothing to find in it.
 
 # %%
-known = ["age", "sex"] if {"age", "sex"} <= set(everyone.columns) else []
-methods = {"ECG measurements (15)": list(COVARIATES)}
-if known:
-    methods = {"age and sex": known, **methods, "both": [*known, *COVARIATES]}
 lines, scores, models = [], {}, {}
 for cohort, part in everyone.groupby("cohort", sort=False):
     train, test = part[part.split == "train"], part[part.split == "test"]
-    for label, columns in methods.items():
+    for label, columns in baseline_columns(part).items():
         models[cohort, label] = model = fit_cox(train, columns)
         scores[cohort, label] = predict_cox(model, test)
         c = bootstrap_interval(
@@ -388,14 +374,19 @@ for cohort, part in everyone.groupby("cohort", sort=False):
 baseline = pd.DataFrame(lines)
 with atomic_path(chapter.write("biomarker_baseline")) as temporary:
     baseline.round(4).to_csv(temporary, index=False)
-baseline.set_index(["cohort", "label"]).round({"estimate": 2, "low": 2, "high": 2})
+counts = ["n", "events", "train_events"]
+suppress_table(baseline.set_index(["cohort", "label"]).round(2), counts, restricted)
 
 # %%
+hidden = restricted & (baseline[["n", "events"]] < 10)
 plots.plot_forest(
-    baseline.assign(group=baseline.cohort + " cohort"),
+    baseline.assign(
+        group=baseline.cohort + " cohort",
+        **baseline[["n", "events"]].mask(hidden),
+    ),
     source,
     xlabel="C-index on held-out patients (0.5 = chance)",
-    highlight=["ECG measurements (15)"],
+    highlight=["15 ECG measurements"],
     digits=2,
     title="Fifteen measurements, beside age and sex",
     note="95 % interval, bootstrap by patient",
@@ -406,11 +397,11 @@ plots.plot_forest(
 
 # %%
 held_out = own[own.split == "test"]
-if known:
+if (main, "age and sex") in scores:
     gap = paired_difference(
         concordance_index,
         (held_out.time, held_out.event),
-        scores[main, "both"],
+        scores[main, "age, sex and 15 measurements"],
         scores[main, "age and sex"],
         groups=held_out.patient_id,
         n_resamples=resamples,
@@ -424,14 +415,17 @@ if known:
         else "do not clearly add to"
     )
     print(f"ΔC = {gap.estimate:.2f} (95 % {gap.low:.2f} to {gap.high:.2f})")
+    n, events = (
+        suppress_count(int(x), restricted)
+        for x in (len(held_out), held_out.event.sum())
+    )
     print(
-        f"{main} cohort: the measurements {verdict} age and sex, n = {len(held_out)}, events = {held_out.event.sum()}"
+        f"{main} cohort: the measurements {verdict} age and sex, n = {n}, events = {events}"
     )
 else:
     print("This follow-up has no age and sex: there is nothing to compare with.")
 null = baseline[
-    (baseline.cohort == "null control")
-    & (baseline.label == "ECG measurements (15)")
+    (baseline.cohort == "null control") & (baseline.label == "15 ECG measurements")
 ]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
@@ -444,7 +438,7 @@ for row in null.itertuples():
 # are wide; the study's own figures run from 0.4 to 3.0 on 65 events.
 
 # %%
-model = models[main, "ECG measurements (15)"]
+model = models[main, "15 ECG measurements"]
 beta, error = np.array(model.coefficients), np.array(model.standard_errors)
 unit = np.array(
     [10.0 if name == "ventricular_rate" else 1.0 for name in model.covariates]
@@ -461,8 +455,9 @@ ratios = pd.DataFrame(
         "high": np.exp((beta + 1.96 * error) * per),
     }
 )
+few = restricted and model.events < 10
 for note in model.notes:
-    if "constant" in note or "under 10" in note:
+    if "constant" in note or ("under 10" in note and not few):
         print(note)
 print(
     f"not drawn, fewer than 10 training patients have them: {', '.join(rare) or 'none'}"
@@ -476,15 +471,16 @@ plots.plot_forest(
     log=True,
     digits=2,
     title=f"What raises the hazard, {main} cohort",
-    note=f"n = {model.n:,} training patients, {model.events:,} events; 95 % Wald interval, lightly penalised",
+    note=f"training patients, n = {suppress_count(model.n, restricted)}, "
+    f"{suppress_count(model.events, restricted)} events; 95 % Wald interval, lightly penalised",
 )
 
 # %% [markdown]
 # ## Checks
 
 # %%
-assert list(of_patient.columns) == list(COVARIATES)
-assert of_patient[list(COVARIATES[1:])].stack().dropna().isin([0, 1]).all()
+assert set(COVARIATES) <= set(everyone.columns)
+assert everyone[list(COVARIATES[1:])].stack().dropna().isin([0, 1]).all()
 assert (
     measured.loc[measured.reason == "", ["pr_ms", "qrs_ms", "qt_ms"]]
     .notna()

@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 
 from ecgrepro import plots, runs
+from ecgrepro.cohorts import suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.provenance import summarise
 from ecgrepro.survival import mean_interval, nadeau_bengio_interval
@@ -87,7 +88,7 @@ folds
 # %%
 evaluation = pd.read_csv(chapter.read("evaluation"))
 measured = pd.read_csv(chapter.read("biomarker_baseline"))
-measured = measured[measured.label == "ECG measurements (15)"]
+measured = measured[measured.label == "15 ECG measurements"]
 published = pd.DataFrame(
     [
         {
@@ -120,15 +121,20 @@ published = pd.DataFrame(
     ]
 )
 order = {name: place for place, name in enumerate(evaluation.cohort.unique())}
-kind = "Ours (simulated outcomes)" if about["simulated"] else "Ours (own follow-up)"
+kind = (
+    "Ours (simulated outcomes)"
+    if about["simulated"]
+    else f"Ours ({about['origin']})"
+)
 ours = evaluation[evaluation.label.isin(["fine-tuned", "age and sex"])]
 ours = pd.concat([ours, measured]).sort_values(
     "cohort", key=lambda c: c.map(order), kind="stable"
 )
 ours = ours.assign(group=kind, label=ours.cohort + ": " + ours.label)
 table = pd.concat([published, ours[published.columns]], ignore_index=True)
+hidden = about["restricted"] & (table[["n", "events"]] < 10)
 plots.plot_forest(
-    table,
+    table.assign(**table[["n", "events"]].mask(hidden)),
     f"Published: Chen et al. 2025. Ours: {about['source']}",
     xlabel="C-index (0.5 = chance)",
     title="Published figures beside ours: different patients",
@@ -137,7 +143,11 @@ plots.plot_forest(
 )
 
 # %%
-table.set_index(["group", "label"]).round(3)
+suppress_table(
+    table.set_index(["group", "label"]).round(3),
+    ["n", "events"],
+    about["restricted"],
+)
 
 # %% [markdown]
 # ## What was aligned, then and now

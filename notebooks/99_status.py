@@ -43,6 +43,7 @@ last_made = [
     chapter.read("probes"),
     chapter.read("evaluation"),
     chapter.read("published"),
+    chapter.read("protocol_summary"),
 ]
 print(f"all chapters have run: {all(path.is_file() for path in last_made)}")
 

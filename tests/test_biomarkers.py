@@ -14,7 +14,7 @@ from ecgrepro.biomarkers import Measurements, delineate, find_beats, measure, me
 from ecgrepro.biomarkers.beats import AFTER, BEFORE, GRID
 from ecgrepro.biomarkers.criteria import intrinsicoid
 from ecgrepro.errors import InputError
-from ecgrepro.packing import Packed, open_packed, pack
+from ecgrepro.packing import Packed, open_packed, pack, pack_arrays
 from ecgrepro.plots.biomarkers import plot_agreement, plot_distributions, plot_median_beat
 from ecgrepro.ptbxl import Release, open_release
 
@@ -251,6 +251,17 @@ def test_a_gap_is_bridged_and_a_flat_lead_costs_only_what_needs_it(sinus):
     assert np.isnan([result.sokolow_lyon_mv, result.rbbb, result.lbbb]).all()
     assert np.isfinite([result.qrs_ms, result.qrs_axis_deg, result.cornell_mv]).all()
     assert "flat: V1" in result.reason
+
+
+def test_padding_is_no_missing_signal(sinus, tmp_path):
+    """A recording of 7 s in a field of 10 s, as in CODE, is measured like the recording of 7 s."""
+    padded = np.full((1, *sinus.shape), signals.INVALID, dtype=np.int16)
+    padded[0, :, 150:850] = np.round(1000 * sinus[:, 150:850])
+    packed = pack_arrays(padded, [1], 100, tmp_path / "packed", "simulated")
+    found = measure_many(packed, progress=False).iloc[0]
+    alone = measure(signals.to_millivolts(padded[0, :, 150:850]), 100)
+    assert found.reason == alone.reason == ""
+    assert found[INTERVALS].tolist() == [getattr(alone, name) for name in INTERVALS]
 
 
 @pytest.mark.parametrize(

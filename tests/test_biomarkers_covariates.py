@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgrepro.biomarkers import COVARIATES, study_covariates
+from ecgrepro.biomarkers import (
+    COVARIATES,
+    baseline_columns,
+    study_covariates,
+    with_covariates,
+)
 from ecgrepro.errors import InputError
 from ecgrepro.survival import fit_cox
 
@@ -119,3 +124,25 @@ def test_mistakes_are_errors_in_one_sentence():
         study_covariates(table, [0])
     with pytest.raises(InputError, match="qrs_ms"):
         study_covariates(table.drop(columns="qrs_ms"))
+
+
+def test_covariates_join_a_follow_up_by_ecg_and_sex():
+    """Rows in another order, an ECG of two patients' tables, and the threshold that sex moves."""
+    measured = pd.DataFrame([NORMAL, {**NORMAL, "cornell_mv": 2.5}]).set_axis([7, 3])
+    follow_up = pd.DataFrame({"ecg_id": [3, 7, 3], "sex": [0, 1, 1], "time": 9}, index=[5, 6, 8])
+    table = with_covariates(follow_up, measured)
+    assert table.index.tolist() == [5, 6, 8]
+    assert list(table.columns) == ["ecg_id", "sex", "time", *COVARIATES]
+    assert table.lvh.tolist() == [0, 0, 1]
+    assert with_covariates(follow_up.drop(columns="sex"), measured).lvh.tolist() == [0, 0, 0]
+    with pytest.raises(InputError, match="1 ECGs of the follow-up were not measured"):
+        with_covariates(follow_up.assign(ecg_id=[3, 7, 4]), measured)
+
+
+def test_baselines_are_those_that_the_table_knows():
+    table = pd.DataFrame({"age": [60.0, np.nan], "sex": [0.0, 1.0]})
+    methods = baseline_columns(table)
+    assert list(methods) == ["age and sex", "15 ECG measurements", "age, sex and 15 measurements"]
+    assert [len(columns) for columns in methods.values()] == [2, 15, 17]
+    for unknown in (table.drop(columns="sex"), table.assign(age=np.nan)):
+        assert list(baseline_columns(unknown)) == ["15 ECG measurements"]

@@ -13,6 +13,7 @@ from ecgrepro.cohorts import (
     landmark,
     median_follow_up,
     read_follow_up,
+    suppress_columns,
     suppress_table,
     validate_follow_up,
 )
@@ -277,6 +278,15 @@ def test_printing_a_cohort_prints_no_patient():
     shown = repr(cohort_of(follow_up(), restricted=True))
     assert "HYP" in shown
     assert "1000" not in shown
+
+
+def test_counts_of_parts_are_hidden_together():
+    """With the whole known, one hidden part is the difference of the others."""
+    parts = pd.DataFrame({"n": [40, 15, 45], "events": [12, 8, 20]}, index=["a", "b", "c"])
+    shown = suppress_columns(parts, ["n", "events"], restricted=True)
+    assert shown["n"].tolist() == [40, 15, 45]
+    assert set(shown["events"]) == {"suppressed"}
+    pd.testing.assert_frame_equal(suppress_columns(parts, ["events"], restricted=False), parts)
 
 
 def test_tables_of_counts_are_suppressed_cell_by_cell():

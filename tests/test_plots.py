@@ -441,6 +441,16 @@ def test_numbers_at_risk_agree_with_the_data() -> None:
     assert "<10" in shown
 
 
+def test_calibration_without_groups_still_shows_the_whole_curve() -> None:
+    """A restricted cohort leaves out the points of small groups."""
+    curve = pd.DataFrame({"expected": [0.1, 0.6], "observed": [0.2, 0.5]})
+    empty = CALIBRATION.iloc[:0]
+    figure = plots.plot_calibration(
+        {"network": empty}, SOURCE, horizon="5 years", curves={"network": curve}
+    )
+    assert figure.axes[0].get_xlim()[1] >= 60
+
+
 def test_small_groups_are_suppressed() -> None:
     """With suppression on, no bar of a restricted cohort shows fewer people than allowed."""
     time = np.append(np.full(50, 100.0), [300.0, 310.0])

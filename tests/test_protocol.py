@@ -14,12 +14,14 @@ import torch
 import yaml
 
 from ecgrepro import ROOT
+from ecgrepro.biomarkers import measure_many
 from ecgrepro.errors import InputError
 from ecgrepro.files import write_json
 from ecgrepro.models import build_alignment_model, save_weights
-from ecgrepro.packing import pack_arrays
+from ecgrepro.packing import open_packed, pack_arrays
 from ecgrepro.protocol import (
     Arm,
+    ArmResult,
     collect,
     evaluate_folds,
     finetune_settings,
@@ -30,6 +32,7 @@ from ecgrepro.protocol import (
     pooled_c_index,
     pretrain_start,
     run_arm,
+    run_sweep,
     starting_model,
     summarise,
     sweep_arms,
@@ -38,9 +41,20 @@ from ecgrepro.protocol import (
 from ecgrepro.protocol.evaluate import NO_PAIR, splits_of
 from ecgrepro.protocol.run import risk_data
 from ecgrepro.survival import STUDY_SEEDS, Split, concordance_index, nadeau_bengio_interval
+from ecgrepro.training import FinetuneConfig
 from tests.watched_array import WatchedArray
 
 N = 60
+CHAPTER = {
+    "cohorts": [],
+    "encoders": [],
+    "initialisations": ["scratch", "aligned"],
+    "study_seeds": [1],
+    "grouped_seeds": [1],
+    "n_folds": 4,
+    "labels": 0,
+    "curve": [],
+}
 STUDY = Arm("learning", "none", "age_sex", "study", 42)
 
 
@@ -79,6 +93,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wave = rng.normal(0, 300, (N, 12, 1000)).astype(np.int16)
     pack_arrays(wave, table.ecg_id, 100, folder / "cohorts" / "packed", "simulated clinic")
     pack_arrays(wave[:40], table.ecg_id[:40], 100, folder / "packed", "simulated release")
+    measured = measure_many(open_packed(folder / "cohorts" / "packed"), progress=False)
+    measured.to_csv(folder / "cohorts" / "biomarkers.csv")
     model = build_alignment_model("cnn", text_dim=16)
     made = {"encoder": "cnn", "text_dim": 16, "lead_scale": False, "loss": "soft_infonce"}
     save_weights(model, folder / "alignment" / "model.safetensors", made)
@@ -95,18 +111,23 @@ def test_sweep_has_every_combination_once():
     arms = sweep_arms(
         ["a", "null control"], ["cnn", "dual_attention"], baselines=["age_sex", "oracle"]
     )
-    assert len(arms) == 2 * 2 * 5 * (2 * 4 + 2)
+    assert len(arms) == 2 * (5 + 1) * (2 * 4 + 2)
     assert len({arm.name for arm in arms}) == len(arms)
-    assert {arm.seed for arm in arms} == set(STUDY_SEEDS)
+    assert {arm.seed for arm in arms if arm.protocol == "study"} == set(STUDY_SEEDS)
     assert all("/" not in arm.name and " " not in arm.name for arm in arms)
 
 
-def test_learning_curve_arms_belong_to_the_first_cohort_and_leave_oracles_out():
-    arms = sweep_arms(["a", "b"], ["cnn"], seeds=[1], labels=[8, 16], baselines=["oracle"])
-    limited = [arm for arm in arms if arm.labels]
-    assert len(limited) == 2 * 4
-    assert {(arm.cohort, arm.protocol) for arm in limited} == {("a", "study")}
-    assert "oracle" not in {arm.initialisation for arm in limited}
+def test_learning_curve_belongs_to_the_first_cohort_and_protocol_and_leaves_oracles_out():
+    seeds = {"study": [], "grouped": [1]}
+    arms = sweep_arms(
+        ["a", "b"], ["cnn"], seeds=seeds, labels=8, curve=[16, 0], baselines=["oracle"]
+    )
+    assert {arm.protocol for arm in arms} == {"grouped"}, "a protocol without seeds is left out"
+    further = [arm for arm in arms if arm.labels != 8 and arm.initialisation != "oracle"]
+    assert len(further) == 2 * 4
+    assert {arm.cohort for arm in further} == {"a"}
+    oracles = [arm for arm in arms if arm.initialisation == "oracle"]
+    assert [(arm.cohort, arm.labels) for arm in oracles] == [("a", 0), ("b", 0)]
 
 
 @pytest.mark.parametrize(
@@ -126,22 +147,61 @@ def test_an_arm_that_cannot_be_run_is_refused(change):
 
 def test_empty_or_doubled_lists_are_refused():
     with pytest.raises(InputError, match="seeds"):
-        sweep_arms(["a"], ["cnn"], seeds=[])
+        sweep_arms(["a"], ["cnn"], seeds={"study": []})
     with pytest.raises(InputError, match="once"):
-        sweep_arms(["a"], ["cnn"], seeds=[1, 1])
+        sweep_arms(["a"], ["cnn"], seeds={"study": [1, 1]})
     with pytest.raises(InputError, match="method"):
         sweep_arms(["a"], [], baselines=[])
 
 
 def test_sweep_of_a_run_leaves_out_unknown_hazards(run_folder):
-    arms = sweep_of(run_folder, {"seeds": [1]})
+    arms, notes = sweep_of(run_folder, CHAPTER)
+    assert not notes
     oracles = {arm.cohort for arm in arms if arm.initialisation.startswith("oracle")}
     assert oracles == {"learning"}
     assert {arm.encoder for arm in arms} == {"cnn", "none"}
-    with pytest.raises(InputError, match="option 'seed'"):
-        sweep_of(run_folder, {"seed": [1]})
+    assert {arm.cohort for arm in arms} == {"learning", "null control"}
     with pytest.raises(InputError, match="missing"):
-        sweep_of(run_folder / "nowhere")
+        sweep_of(run_folder / "nowhere", CHAPTER)
+
+
+def test_sweep_asks_for_no_more_events_than_a_fold_has(run_folder):
+    """30 events: 12 in a training part of halves, 18 in one of four folds."""
+    arms, notes = sweep_of(run_folder, {**CHAPTER, "labels": 6, "curve": [12, 14]})
+    assert notes == [
+        "cohort learning, study protocol: fewer than 14 training events, that point is left out"
+    ]
+    assert {arm.labels for arm in arms if not arm.initialisation.startswith("oracle")} == {6, 12}
+    arms, notes = sweep_of(run_folder, {**CHAPTER, "labels": 14, "curve": [6]})
+    kept = {
+        (arm.protocol, arm.labels)
+        for arm in arms
+        if arm.cohort == "null control" and not arm.initialisation.startswith("oracle")
+    }
+    assert kept == {("study", 0), ("grouped", 14)}, "too many for a training part: all of them"
+    assert "cohort null control, study protocol" in notes[1]
+
+
+def test_a_cohort_that_cannot_be_divided_is_left_out_and_said(run_folder, tmp_path):
+    """Fewer events than folds; nobody with an event."""
+    shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("protocol"))
+    path = tmp_path / "run" / "cohorts" / "follow_up.csv"
+    table = pd.read_csv(path)
+    null = table.cohort == "null control"
+    table.loc[null, "event"] = [1] * 4 + [0] * (null.sum() - 4)
+    table.to_csv(path, index=False)
+    arms, notes = sweep_of(tmp_path / "run", {**CHAPTER, "n_folds": 5})
+    assert {(arm.cohort, arm.protocol) for arm in arms} == {
+        ("learning", "study"),
+        ("learning", "grouped"),
+        ("null control", "study"),
+    }
+    assert notes == [
+        "cohort null control, grouped protocol: left out, too few events or several rows a patient"
+    ]
+    table.assign(event=0).to_csv(path, index=False)
+    with pytest.raises(InputError, match="No arm"):
+        sweep_of(tmp_path / "run", CHAPTER)
 
 
 # ---- folds
@@ -150,7 +210,7 @@ def test_sweep_of_a_run_leaves_out_unknown_hazards(run_folder):
 @pytest.mark.parametrize(("protocol", "count"), [("study", 2), ("grouped", 5)])
 def test_everybody_is_tested_once_a_seed(protocol, count):
     table = follow_up()
-    splits = splits_of(dataclasses.replace(STUDY, protocol=protocol), table)
+    splits = splits_of(dataclasses.replace(STUDY, protocol=protocol, n_folds=5), table)
     assert len(splits) == count
     assert sorted(np.concatenate([s.test for s in splits])) == list(range(N))
 
@@ -159,7 +219,7 @@ def test_grouped_protocol_keeps_a_patient_together_and_study_refuses_several_row
     """S-5: a patient's ECGs on both sides of a split."""
     table = follow_up()
     table["patient_id"] = np.arange(N) // 2
-    for split in splits_of(dataclasses.replace(STUDY, protocol="grouped"), table):
+    for split in splits_of(dataclasses.replace(STUDY, protocol="grouped", n_folds=5), table):
         parts = [set(table.patient_id.iloc[p]) for p in (split.train, split.validation, split.test)]
         assert len(set.union(*parts)) == sum(map(len, parts)), "a patient is on two sides"
     with pytest.raises(InputError, match="group by patient"):
@@ -173,7 +233,7 @@ def test_all_censored_and_too_few_events_are_named():
     table["event"] = (np.arange(N) < 3).astype(int)
     for protocol in ("study", "grouped"):
         with pytest.raises(InputError, match=f"cohort 'learning', protocol '{protocol}': 3"):
-            splits_of(dataclasses.replace(STUDY, protocol=protocol), table)
+            splits_of(dataclasses.replace(STUDY, protocol=protocol, n_folds=5), table)
 
 
 def test_limited_labels_are_nested_and_leave_the_test_part_whole():
@@ -203,7 +263,7 @@ def test_a_memorising_model_scores_one_half_on_test():
         return dict(zip(known, -table.time.iloc[known], strict=True))
 
     for protocol in ("study", "grouped"):
-        splits = splits_of(dataclasses.replace(STUDY, protocol=protocol), table)
+        splits = splits_of(dataclasses.replace(STUDY, protocol=protocol, n_folds=5), table)
         folds, scores = evaluate_folds(
             table, splits, fit, lambda model, rows: [model.get(row, 0.0) for row in rows]
         )
@@ -217,7 +277,7 @@ def test_a_memorising_model_scores_one_half_on_test():
 def test_a_constant_for_each_fold_changes_nothing():
     """S-4: log risks of two models cannot be compared before they are centred."""
     table = follow_up(200)
-    splits = splits_of(dataclasses.replace(STUDY, protocol="grouped"), table)
+    splits = splits_of(dataclasses.replace(STUDY, protocol="grouped", n_folds=5), table)
     tables = []
     for shift in (0.0, 50.0):
         folds, scores = evaluate_folds(
@@ -263,13 +323,19 @@ def test_pooling_two_seeds_is_refused():
 
 
 @pytest.fixture(scope="module")
-def trained(run_folder: Path) -> Path:
-    """The run with all arms of the study's protocol for one seed run, networks for one epoch."""
-    for cohort in ("learning", "null control"):
-        for encoder, start in [("cnn", "scratch"), ("cnn", "aligned"), ("none", "age_sex")]:
-            run_arm(Arm(cohort, encoder, start, "study", 42), run_folder)
-    for start in ("oracle", "ecg_15"):
-        run_arm(Arm("learning", "none", start, "study", 42), run_folder)
+def swept(run_folder: Path) -> list[ArmResult]:
+    """All arms of the study's protocol for one seed, networks for one epoch."""
+    lines: list[str] = []
+    arms, _ = sweep_of(run_folder, {**CHAPTER, "study_seeds": [42], "grouped_seeds": []})
+    results = run_sweep(arms, run_folder, lines.append)
+    assert [result.arm for result in results] == arms
+    assert len(lines) == len(arms)
+    return results
+
+
+@pytest.fixture(scope="module")
+def trained(run_folder: Path, swept: list[ArmResult]) -> Path:
+    """The run in which `swept` was run."""
     return run_folder
 
 
@@ -290,8 +356,9 @@ def test_an_arm_is_recorded_and_found_finished(trained, monkeypatch):
     assert again.record == record
     assert len(again.folds) == 2
     assert len(again.scores) == N
+    monkeypatch.setattr("ecgrepro.protocol.run.finetune_settings", lambda *_: FinetuneConfig())
     with pytest.raises(AssertionError, match="trained again"):
-        run_arm(arm, trained, epochs=3)  # other settings: not the same arm
+        run_arm(arm, trained)  # other settings: not the same arm
 
 
 def test_a_changed_result_is_refused(trained, tmp_path):
@@ -358,7 +425,6 @@ def test_networks_differ_in_their_start_only(trained):
     assert finetune_settings(trained, "aligned") == finetune_settings(trained, "scratch")
     frozen = finetune_settings(trained, "random_encoder")
     assert frozen.freeze_encoder
-    assert finetune_settings(trained, "scratch", 7).epochs == 7
     assert finetune_settings(trained, "scratch").epochs == 1
 
 
@@ -400,7 +466,7 @@ def test_reconstruction_start_uses_no_report(run_folder, tmp_path, monkeypatch):
         np.save(copy / "text" / "ecg_ids.npy", np.arange(1, 41))
         np.save(copy / "text" / "text_ids.npy", rng.integers(0, 9, 40))
         np.save(copy / "text" / "z_text.npy", rng.normal(size=(40, 16)).astype(np.float32))
-        path = pretrain_start(copy, "cnn", "reconstruction", epochs=1)
+        path = pretrain_start(copy, "cnn", "reconstruction")
         assert path == copy / "protocol" / "reconstruction" / "cnn" / "model.safetensors"
         found.append(starting_model(copy, "cnn", "reconstruction", 0).encoder.state_dict())
         assert pretrain_start(copy, "cnn", "aligned") == copy / "alignment" / "model.safetensors"
@@ -410,19 +476,19 @@ def test_reconstruction_start_uses_no_report(run_folder, tmp_path, monkeypatch):
 # ---- one table
 
 
-def test_one_table_with_all_folds(trained):
-    folds = collect(trained)
+def test_one_table_with_all_folds(swept):
+    folds = collect(swept)
     first = ["cohort", "encoder", "initialisation", "protocol", "seed", "fold"]
     assert list(folds.columns[:9]) == [*first, "n", "events", "c_index"]
-    assert len(folds) == 8 * 2
+    assert len(folds) == (2 * 5 + 2) * 2
     assert not folds.duplicated([*first, "labels"]).any()
     assert (folds.groupby(["cohort", "initialisation"]).n.sum() == N).all()
     oracle = folds[folds.initialisation == "oracle"]
     assert (oracle.c_index > 0.6).all()
 
 
-def test_summary_has_intervals_and_baselines_on_every_line(trained):
-    folds = collect(trained)
+def test_summary_has_intervals_and_baselines_on_every_line(swept):
+    folds = collect(swept)
     summary = summarise(folds).set_index(["cohort", "initialisation"])
     for (cohort, start), line in summary.iterrows():
         own = folds[(folds.cohort == cohort) & (folds.initialisation == start)]
@@ -437,8 +503,8 @@ def test_summary_has_intervals_and_baselines_on_every_line(trained):
     assert summary.oracle["null control"].isna().all()
 
 
-def test_paired_differences_are_over_the_same_folds(trained):
-    folds = collect(trained)
+def test_paired_differences_are_over_the_same_folds(swept):
+    folds = collect(swept)
     gaps = paired_differences(folds).set_index(["cohort", "first", "second"])
     own = folds[folds.cohort == "learning"].pivot(
         index=["seed", "fold"], columns="initialisation", values="c_index"
@@ -505,28 +571,19 @@ def test_folds_without_value_are_counted_and_left_out():
     assert nothing[["estimate", "low", "high"]].isna().all().all()
 
 
-def test_unlike_arms_and_doubled_folds_are_refused(trained, tmp_path):
+def test_nothing_and_doubled_folds_are_refused():
     with pytest.raises(InputError, match="twice"):
         summarise(pd.concat([table_of_folds(), table_of_folds()]))
     with pytest.raises(InputError, match="no finished arm"):
-        collect(tmp_path)
-    arms = tmp_path / "protocol" / "arms"
-    shutil.copytree(trained / "protocol" / "arms", arms)
-    record = next(arms.glob("*age_sex*/provenance.json"))
-    content = json.loads(record.read_text())
-    content["inputs"]["cohorts/follow_up.csv"] = "another"
-    write_json(record, content)
-    with pytest.raises(InputError, match=r"follow_up\.csv"):
-        collect(tmp_path)
+        collect([])
 
 
-# ---- notebooks of the sweep
+# ---- the notebook of an arm
 
 
-@pytest.mark.parametrize("name", ["arm", "13_protocol"])
-def test_script_and_notebook_agree_and_store_nothing(name):
-    script = jupytext.read(ROOT / "notebooks" / "sweep" / f"{name}.py")
-    notebook = nbformat.read(ROOT / "notebooks" / "sweep" / f"{name}.ipynb", as_version=4)
+def test_script_and_notebook_agree_and_store_nothing():
+    script = jupytext.read(ROOT / "notebooks" / "sweep" / "arm.py")
+    notebook = nbformat.read(ROOT / "notebooks" / "sweep" / "arm.ipynb", as_version=4)
     cells = [
         [(c.cell_type, c.source.strip(), tuple(c.metadata.get("tags", []))) for c in book.cells]
         for book in (script, notebook)

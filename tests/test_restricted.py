@@ -1,209 +1,292 @@
-"""Pages of a restricted run: chapters 8 to 11 are executed on a small cohort, and all they show is searched.
+"""A restricted run: nothing that it writes outside its own folder shows a patient, or a count under ten.
 
-The cells run in this process, so that the words inside figures are searched too, which a rendered page has only as
-pixels. Patients are simulated; their numbers are long, so that no count or measurement can be mistaken for one.
+Chapters are executed on a small closed cohort and rendered to a site; every file is searched, and every figure by the
+words and points it was drawn from. The same searches must find what a chapter with planted leaks shows.
 """
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-import matplotlib
+import nbformat
 import numpy as np
-import pandas as pd
 import pytest
-import yaml
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from bs4 import BeautifulSoup
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-import ecgrepro
-
-# All that a chapter imports is imported before the fixture moves ROOT, so that no module keeps the moved one.
-from ecgrepro import (
-    ROOT,
-    attribution,
-    biomarkers,
-    cohorts,
-    plots,
-    runs,
-    simulate,
-    survival,
-    training,
+from tests.restricted_run import (
+    RUN,
+    chapter_with,
+    execute,
+    files_outside,
+    lay_out,
+    render,
+    with_risks,
 )
-from ecgrepro.files import write_json
-from ecgrepro.models import build_alignment_model, save_weights
-from ecgrepro.packing import pack
-from ecgrepro.ptbxl import open_release
+from tests.restricted_search import (
+    FIRST_ECG,
+    FIRST_PATIENT,
+    Individuals,
+    figures_in,
+    identifiers,
+    small_counts_drawn,
+    small_counts_in_tables,
+    small_counts_said,
+    small_rests,
+    unescaped,
+    words_of,
+)
 
-IMPORTED = (attribution, biomarkers, cohorts, plots, runs, survival, training)
-RUN = "restricted"
-FIRST_ECG, FIRST_PATIENT = 55_010_000, 77_310_000
-PATIENTS = 150
-
-
-@dataclass
-class Page:
-    """What a reader of one chapter sees: words (those of figures too) and tables."""
-
-    texts: list[str] = field(default_factory=list)
-    tables: list[pd.DataFrame] = field(default_factory=list)
-
-    def show(self, *things: Any) -> None:
-        """Take the place of IPython's display."""
-        for thing in things:
-            figure = getattr(thing, "figure", thing)
-            if isinstance(figure, Figure):
-                figure.canvas.draw()
-                self.texts += [found.get_text() for found in figure.findobj(Text)]
-            elif isinstance(thing, pd.DataFrame | pd.Series):
-                table = thing.to_frame() if isinstance(thing, pd.Series) else thing
-                self.tables.append(table)
-                self.texts += [table.to_html(), table.to_string()]
-            elif thing is not None:
-                self.texts.append(repr(thing))
+CHAPTERS = {
+    "08_cohorts": {"follow_up": "closed.csv", "waveforms": "closed", "restricted": True},
+    "09_risk": {"epochs": 1, "batch_size": 64},
+    "10_evaluation": {"resamples": 20},
+    "11_biomarkers": {"records": 30, "resamples": 20},
+    "12_published_and_ours": {},
+    "13_protocol": {"initialisations": ["scratch"], "study_seeds": [42], "grouped_seeds": []},
+}
+"""Every chapter that reads the cohort, and its parameters, in the order in which they are run."""
 
 
-def render(chapter: str, parameters: dict[str, Any]) -> Page:
-    """Run all code cells of a chapter, and keep what it prints and shows."""
-    notebook = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text())
-    page = Page()
-    shell = InteractiveShell(user_ns={"display": page.show})
-    shell.displayhook.write_format_data = lambda *_: None
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        sources = ["".join(cell["source"])]
-        if "parameters" in cell["metadata"].get("tags", []):
-            values = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-            sources.append(f"# Parameters\n{values}")
-        for source in sources:
-            with capture_output() as captured:
-                result = shell.run_cell(source, store_history=True)
-            result.raise_error()
-            page.texts += [captured.stdout, captured.stderr]
-            page.show(result.result)
-    return page
+@dataclass(repr=False)
+class Made:
+    """A restricted run with its site: where, whom it must not show, and the files it left outside its folder."""
+
+    root: Path
+    individuals: Individuals
+    outside: list[Path]
+    site: str = "_build/html"
+
+    def page(self, chapter: str) -> str:
+        return (self.root / self.site / "book" / "executed" / f"{chapter}.html").read_text()
+
+    def text(self, chapter: str) -> str:
+        return BeautifulSoup(self.page(chapter), "html.parser").get_text(" ")
+
+    def figures(self, chapter: str) -> list[dict]:
+        return figures_in(self.root / "figures" / f"{chapter}.jsonl")
+
+    def shown_in(self, path: Path) -> list[str]:
+        """Individuals in one file. Scripts of theme and MathJax hold all sorts of decimals, but no identifier."""
+        words = words_of(path)
+        if "_static" in path.parts:
+            return list(identifiers(unescaped(words)))
+        return self.individuals.in_text(words)
+
+
+def outputs_of(made: Made, chapter: str) -> list[NotebookNode]:
+    """All that the page of a chapter shows under its cells."""
+    page = nbformat.read(made.root / "book" / "executed" / f"{chapter}.ipynb", as_version=4)
+    return [out for cell in page.cells for out in cell.get("outputs", [])]
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]:
-    """Chapters 8 to 11 of a run on a restricted cohort, with an untrained alignment."""
-    root = tmp_path_factory.mktemp("book")
-    for name in ("notebooks", "profiles"):
-        (root / name).symlink_to(ROOT / name)
-    run = root / "runs" / RUN
-    for name, seed in (("open", 1), ("closed", 2)):
-        count = PATIENTS if name == "closed" else 40
-        simulate.write_release(root / name, n_patients=count, seed=seed, progress=False)
-    release = pd.read_csv(root / "closed" / "ptbxl_database.csv").drop_duplicates("patient_id")
-    release["ecg_id"] += FIRST_ECG
-    release["patient_id"] += FIRST_PATIENT
-    release.to_csv(root / "closed" / "ptbxl_database.csv", index=False)
-    rng = np.random.default_rng(0)
-    time = rng.integers(100, 5000, len(release))
-    end = 3000  # of the study: whoever is left is censored then
-    outcome = pd.DataFrame(
-        {
-            "patient_id": release.patient_id.astype(int),
-            "ecg_id": release.ecg_id,
-            "time": time.clip(max=end),
-            "event": rng.integers(0, 2, len(release)) * (time < end),
-            "age": release.age.clip(upper=89),
-            "sex": release.sex,
-        }
-    )
-    outcome.to_csv(root / "closed.csv", index=False)
-    pack(open_release(root / "open", rate=100), run / "packed", progress=False)
-    about = {"source": "Simulated data", "path": "open", "rate": 100, "simulated": True}
-    write_json(run / "release.json", about)
-    made = {"encoder": "cnn", "text_dim": 16, "lead_scale": False}
-    save_weights(
-        build_alignment_model("cnn", text_dim=16), run / "alignment" / "model.safetensors", made
-    )
-    given: dict[str, dict[str, Any]] = {
-        "08_cohorts": {"follow_up": "closed.csv", "waveforms": "closed", "restricted": True},
-        "09_risk": {"epochs": 1, "batch_size": 64},
-        "10_evaluation": {"resamples": 20},
-        "11_biomarkers": {"records": 30, "resamples": 20},
-    }
-    patch = pytest.MonkeyPatch()
-    patch.setattr(ecgrepro, "ROOT", root)
-    for module in ("runs", "parameters"):
-        patch.setattr(f"ecgrepro.{module}.ROOT", root)
-    patch.setenv("ECGREPRO_PROGRESS", "")
-    matplotlib.use("Agg")
-    (run / "parameters").mkdir()
-    try:
-        for chapter, values in given.items():
-            values["run"] = RUN
-            (run / "parameters" / f"{chapter}.yaml").write_text(yaml.safe_dump(values))
-        yield {chapter: render(chapter, values) for chapter, values in given.items()}
-    finally:
-        patch.undo()
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    root = tmp_path_factory.mktemp("restricted")
+    individuals = lay_out(root)
+    chapters = {name: chapter_with(root, name, given) for name, given in CHAPTERS.items()}
+    execute(root, chapters)
+    render(root, chapters)
+    return Made(root, with_risks(individuals, root), files_outside(root))
 
 
-def numbers_shown(page: Page) -> set[int]:
-    """All whole numbers of a page, thousands separators taken out."""
-    text = re.sub(r"(?<=\d)[,_  ](?=\d{3}\b)", "", "\n".join(page.texts))
-    return {int(number) for number in re.findall(r"\d+", text)}
-
-
-CHAPTERS = ("08_cohorts", "09_risk", "10_evaluation", "11_biomarkers")
+def test_the_site_is_whole(made):
+    names = {path.relative_to(made.root).as_posix() for path in made.outside}
+    for chapter in CHAPTERS:
+        assert f"book/executed/{chapter}.ipynb" in names
+        assert f"_build/html/_sources/book/executed/{chapter}.ipynb" in names
+        pictures = made.page(chapter).count("data:image/png") + made.page(chapter).count("_images/")
+        assert pictures >= len(made.figures(chapter)) > 0, chapter
+    assert {"_build/html/searchindex.js", "_build/html/objects.inv"} <= names
+    assert len([name for name in names if name.startswith("logs/")]) == 2
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_no_page_of_a_restricted_run_shows_an_identifier(pages, chapter):
-    shown = numbers_shown(pages[chapter])
-    assert len(shown) > 5, "the page was not captured"
-    for name, first in (("ecg_id", FIRST_ECG), ("patient_id", FIRST_PATIENT)):
-        leaked = {number for number in shown if first < number < first + 100_000}
-        assert not leaked, f"{len(leaked)} times a {name}"
+def test_the_chapter_ran_without_an_error(made, chapter):
+    outputs = outputs_of(made, chapter)
+    assert outputs
+    assert not [out.evalue for out in outputs if out.output_type == "error"]
 
 
-def test_the_search_would_find_an_identifier(pages):
-    page = Page(texts=[f"patient {FIRST_PATIENT + 12:,} had an event"])
-    assert FIRST_PATIENT + 12 in numbers_shown(page)
-    figure = Figure()
-    figure.text(0.5, 0.5, f"ecg_id {FIRST_ECG + 3}")
-    page.show(figure)
-    assert FIRST_ECG + 3 in numbers_shown(page)
+def test_no_file_outside_the_run_folder_shows_an_individual(made):
+    found = {path.relative_to(made.root).as_posix(): made.shown_in(path) for path in made.outside}
+    leaks = {name: shown[:3] for name, shown in found.items() if shown}
+    assert not leaks
 
 
-COUNTS = {"n", "events", "patients", "female", "male", "set", "not known", "at_risk", "size", "sum"}
+def test_no_data_lie_outside_the_run_folder(made):
+    kinds = {path.suffix for path in made.outside if not path.is_relative_to(made.root / "_build")}
+    assert not kinds & {".csv", ".json", ".npy", ".safetensors", ".dat", ".hea", ".pkl"}
 
 
-def small_counts(page: Page) -> list[str]:
-    """Counts of 1 to 9 people, in tables and in sentences."""
-    found = []
-    for table in page.tables:
-        flat = table.reset_index()
-        for column in COUNTS & set(flat.columns):
-            values = pd.to_numeric(flat[column], errors="coerce")
-            found += [f"{column} = {value:.0f}" for value in values[(values > 0) & (values < 10)]]
-    said = r"n = ([1-9])\b(?![.,]\d)|\b(?<![\d.,])([1-9]) (?:events|patients)\b"
-    found += [match.group() for text in page.texts for match in re.finditer(said, text)]
-    return found
+def test_no_page_names_the_folder_of_the_run(made):
+    published = (made.root / made.site, made.root / "book")
+    pages = [path for path in made.outside if any(map(path.is_relative_to, published))]
+    named = [path.name for path in pages if str(made.root).encode() in path.read_bytes()]
+    assert not named
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_figure_shows_an_individual(made, chapter):
+    shown = [made.individuals.in_figure(figure) for figure in made.figures(chapter)]
+    assert not [leak for leaks in shown for leak in leaks[:3]]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_page_shows_a_count_under_ten(made, chapter):
+    found = small_counts_in_tables(made.page(chapter)) + small_counts_said(made.text(chapter))
+    assert not found
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_figure_shows_a_count_under_ten(made, chapter):
+    found = [leak for figure in made.figures(chapter) for leak in small_counts_drawn(figure)]
+    assert not found
+
+
+# The same searches, on what must not be shown
+
+LEAKS = {
+    "start": "import sys; import pandas as pd; from ecgrepro import ROOT, plots, signals\n"
+    "from ecgrepro.packing import open_packed; from ecgrepro.survival import kaplan_meier\n"
+    "folder = ROOT / 'runs' / 'restricted' / 'cohorts'\n"
+    "rows = pd.read_csv(folder / 'follow_up.csv'); first = rows.iloc[0]; ecg_id = first.ecg_id",
+    "rows": "rows[['patient_id', 'ecg_id', 'time', 'age']].head()",
+    "sentence": "print(f'ecg_id {ecg_id:,} of {folder}')",
+    "stderr": "print(f'ecg_id {ecg_id}', file=sys.stderr)",
+    "table": "pd.DataFrame({'events': [3, '<10'], 'n': [150, 150]}, index=['train', 'test'])",
+    "count": "print('n = 150, 7 training events')",
+    "curve": "curve = kaplan_meier(rows.time, rows.event)\n"
+    "plots.plot_kaplan_meier({'all': curve}, 'Simulated data', title=f'ecg_id {ecg_id}')",
+    "end": "plots.plot_follow_up(rows.time, rows.event, 'Simulated data')",
+    "dots": "scores = pd.read_csv(folder.parent / 'risk' / 'risk_scores.csv').risk\n"
+    "plots.plot_risk_scatter(scores, scores, 'Simulated data')",
+    "strip": "packed = open_packed(folder / 'packed')\n"
+    "plots.plot_paper(signals.to_millivolts(packed.signals[7]), packed.rate, 'Simulated data')",
+    "error": "rows.set_index('ecg_id').loc[int(first.patient_id)]",
+}
+"""Cells of a chapter that tells what it must not."""
+
+
+@pytest.fixture(scope="module")
+def leaking(made: Made) -> Made:
+    """The same run with a chapter of leaks, rendered apart."""
+    cells = [new_code_cell(source, metadata={"tags": [name]}) for name, source in LEAKS.items()]
+    cells[-1].metadata.tags.append("raises-exception")
+    execute(made.root, {"leaks": new_notebook(cells=cells)})
+    render(made.root, ["leaks"], output="planted")
+    written = [path for path in files_outside(made.root) if path not in made.outside]
+    return Made(made.root, made.individuals, written, "planted/_build/html")
+
+
+def test_a_leak_is_found_in_every_file_that_repeats_it(leaking):
+    found = {
+        path.relative_to(leaking.root).as_posix(): leaking.shown_in(path)
+        for path in leaking.outside
+    }
+    for name in (
+        "book/executed/leaks.ipynb",
+        f"{leaking.site}/book/executed/leaks.html",
+        f"{leaking.site}/_sources/book/executed/leaks.ipynb",
+        "planted/_build/.doctrees/book/executed/leaks.doctree",
+        "planted/_build/jupyter_execute/book/executed/leaks.ipynb",
+    ):
+        kinds = {leak.rsplit(" ", 1)[0] for leak in found[name]}
+        assert kinds >= {"patient_id", "ecg_id", "time in days", "age"}, name
+    assert str(leaking.root) in leaking.page("leaks")
+
+
+def test_a_leak_is_found_in_every_kind_of_output(leaking):
+    executed = leaking.root / "runs" / RUN / "executed" / "leaks.ipynb"
+    shown = {
+        cell.metadata.tags[0]: leaking.individuals.in_text("\n".join(map(str, cell.outputs)))
+        for cell in nbformat.read(executed, as_version=4).cells
+    }
+    assert {name for name, leaks in shown.items() if leaks} == {
+        "rows",
+        "sentence",
+        "stderr",
+        "error",
+    }
+
+
+def test_stderr_reaches_the_run_folder_and_no_page(leaking):
+    stderr = [out for out in outputs_of(leaking, "leaks") if out.get("name") == "stderr"]
+    assert not stderr
+    assert "sys.stderr" in leaking.text("leaks")
+
+
+def test_leaks_are_found_in_figures(leaking):
+    curve, end, dots, strip = (
+        leaking.individuals.in_figure(fig) for fig in leaking.figures("leaks")
+    )
+    assert any(leak.startswith("ecg_id") for leak in curve)
+    assert any(leak.startswith("time in years") for leak in curve)
+    assert any(leak.startswith("time in years") for leak in end)
+    assert any(leak.startswith("risk") for leak in dots)
+    assert any(leak.startswith("an ECG of") for leak in strip)
+
+
+def test_small_counts_are_found(leaking):
+    assert small_counts_in_tables(leaking.page("leaks")) == ["events = 3"]
+    assert set(small_counts_said(leaking.text("leaks"))) == {"7 training events"}
+    drawn = small_counts_drawn(leaking.figures("leaks")[1])
+    assert any("Still followed" in leak for leak in drawn)
 
 
 @pytest.mark.parametrize(
-    "chapter",
+    "text",
     [
-        "08_cohorts",
-        "09_risk",
-        "10_evaluation",
-        "11_biomarkers",
+        f"{FIRST_ECG + 3:,}",
+        f"{FIRST_ECG + 3:,}".replace(",", "&thinsp;"),
+        f"{FIRST_ECG + 3:,}".replace(",", "&#44;"),
+        f"{FIRST_ECG + 3:,}".replace(",", "\\u2009"),
+        f"{FIRST_ECG + 3:,}".replace(",", "."),
+        f"records100/55010/00{FIRST_ECG + 3}_lr.dat",
+        f"{FIRST_ECG + 3:.7e}",
+        f"{float(FIRST_ECG + 3)}",
     ],
 )
-def test_no_page_of_a_restricted_run_shows_a_count_under_ten(pages, chapter):
-    shown = small_counts(pages[chapter])
-    assert not shown, f"{len(shown)} small counts, such as {shown[:3]}"
+def test_identifiers_are_found_however_they_are_written(text):
+    assert list(identifiers(unescaped(f"ECG {text}, 12 leads"))) == [f"ecg_id {FIRST_ECG + 3}"]
+    assert not list(identifiers(f"1,{FIRST_ECG + 3}0 and 55,010"))
 
 
-def test_the_search_would_find_a_small_count():
-    page = Page(texts=["n = 150, 7 events"], tables=[pd.DataFrame({"events": [3, "<10"]})])
-    assert small_counts(page) == ["events = 3", "7 events"]
-    assert small_counts(Page(texts=["n = 1,234, 17 events, n = 1.5"])) == []
+def test_identifiers_are_found_beside_pixels_and_between_tags(tmp_path):
+    stored = PngInfo()
+    stored.add_text("Title", f"patient {FIRST_PATIENT + 5}", zip=True)
+    Image.new("L", (1, 1)).save(tmp_path / "figure.png", pnginfo=stored)
+    (tmp_path / "page.html").write_text(
+        f"<b>{str(FIRST_PATIENT + 5)[:3]}</b>{str(FIRST_PATIENT + 5)[3:]}"
+    )
+    for name in ("figure.png", "page.html"):
+        assert list(identifiers(words_of(tmp_path / name))) == [f"patient_id {FIRST_PATIENT + 5}"]
+
+
+def test_dates_and_extremes_are_found():
+    times, ages = np.array([1871.3947, 912.5521]), np.array([21.7364, 63.4271, 103.6182])
+    someone = Individuals(times, ages, frozenset({"1984-12-16"}), np.zeros((1, 12, 10), np.int16))
+    assert someone.in_text("seen 1984-12-16, after 1,871.4 days or 5.124 years, oldest 103.6") == [
+        "date 1984-12-16",
+        "time in days 1871.4",
+        "time in years 5.124",
+        "age 103.6",
+    ]
+    assert someone.in_text("1984-12-17, 1,871 days, 63.4 years, 5.12, at 12:09:912.5521") == []
+
+
+def test_counts_of_ten_and_more_are_no_leak():
+    table = "<table><thead><tr><th></th><th>events</th><th>folds</th></tr></thead><tbody>{}</tbody></table>"
+    rows = "<tr><th>{}</th><td>{}</td><td>5</td></tr>"
+    assert (
+        small_counts_in_tables(table.format(rows.format("train", 12) + rows.format("test", "<10")))
+        == []
+    )
+    assert small_counts_in_tables(table.format(rows.format("train", "3.0"))) == ["events = 3.0"]
+    assert small_counts_in_tables(table.format(rows.format("n", 12))) == ["n = 5"]
+    assert small_rests({"n": "150", "set": "142", "not known": "<10"}) == ["set = 142 of n = 150"]
+    assert small_rests({"n": "150", "set": "140", "events": "150", "C": "0.9"}) == []
+    assert small_counts_said("n = 1,234, 17 events, n = 1.5, 0.7 events a year") == []
+    assert small_counts_said("n = 8; events: 9") == ["n = 8", "events: 9"]

@@ -1,6 +1,7 @@
 """Whole trainings on tiny simulated signals: results, resume after a kill, several processes."""
 
 import copy
+import importlib
 import json
 import os
 import signal
@@ -309,6 +310,7 @@ def test_the_published_loss_is_flagged_when_it_collapses() -> None:
         {"warmup": 1.0},
         {"align_weight": 0.0, "recon_weight": 0.0},
         {"seed": -1},
+        {"patience": 0},
     ],
 )
 def test_impossible_settings_are_refused(arguments: dict[str, float]) -> None:
@@ -419,6 +421,23 @@ def test_a_frozen_encoder_stays_as_it_came(tmp_path: Path) -> None:
     assert model.risk_head.training
     set_training_mode(model, freeze_encoder=False)
     assert model.encoder.training
+
+
+def test_latents_of_a_frozen_encoder_computed_once_give_the_same_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"freeze_encoder": True, "recon_weight": 0.0, "lead_mask": 0.0, "time_mask": 0.0}
+    config = FinetuneConfig(**{**RISK_CONFIG.__dict__, **settings})
+    once = finetune(risk_model(), risk_data(), config, tmp_path / "once", report=None)
+    module = importlib.import_module("ecgrepro.training.finetune")  # the name is a function's too
+    monkeypatch.setattr(module, "_only_head_learns", lambda config: False)
+    every = finetune(risk_model(), risk_data(), config, tmp_path / "every", report=None)
+    assert once.best_epoch == every.best_epoch
+    for name in ("train_risk", "validation_risk", "validation_c_index"):
+        np.testing.assert_allclose(once.history[name], every.history[name], rtol=1e-4)
+    for name, value in every.model.risk_head.state_dict().items():
+        torch.testing.assert_close(once.model.risk_head.state_dict()[name], value)
+    assert once.history["validation_recon"].isna().all(), "nothing is reconstructed"
 
 
 def test_dropout_is_one_mask_a_batch_in_fine_tuning(tmp_path: Path) -> None:

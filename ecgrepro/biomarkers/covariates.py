@@ -159,6 +159,43 @@ def study_covariates(
     return pd.DataFrame(values, index=m.index)[list(COVARIATES)]
 
 
+def with_covariates(follow_up: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
+    """Add the study's 15 covariates to a table of follow-up.
+
+    Parameters
+    ----------
+    follow_up
+        One row a patient, with ``ecg_id``; ``sex`` where it is known, as for `study_covariates`.
+    measurements
+        From `measure_many`, index ``ecg_id``.
+
+    Raises
+    ------
+    InputError
+        When an ECG of the table was not measured.
+    """
+    missing = ~follow_up["ecg_id"].isin(measurements.index)
+    if missing.any():
+        raise InputError(
+            f"{int(missing.sum())} ECGs of the follow-up were not measured: measure the cohort's ECGs first."
+        )
+    own = study_covariates(measurements.loc[follow_up["ecg_id"]], follow_up.get("sex"))
+    return follow_up.assign(**{name: own[name].to_numpy() for name in COVARIATES})
+
+
+def baseline_columns(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the Cox baselines that a table with the covariates can carry: what a page calls one, and its columns.
+
+    Those with age and sex are left out where the table has no column for them, or not one value in it.
+    """
+    methods: dict[str, tuple[str, ...]] = {"15 ECG measurements": COVARIATES}
+    known = ("age", "sex")
+    if set(known) <= set(table.columns) and table[list(known)].notna().any().all():
+        both = {"age, sex and 15 measurements": (*known, *COVARIATES)}
+        methods = {"age and sex": known} | methods | both
+    return methods
+
+
 _NEEDED = (
     "ventricular_rate",
     "p_ms",

@@ -171,6 +171,9 @@ def measure_many(
     with progress_bar(chosen.size, "measure", "ECG", progress) as bar:
         for row in chosen.tolist():
             millivolts = signals.to_millivolts(np.asarray(packed.signals[row]))
+            recorded = np.flatnonzero(np.isfinite(millivolts).any(axis=0))  # some are padded
+            if recorded.size:
+                millivolts = millivolts[:, recorded[0] : recorded[-1] + 1]
             found.append(asdict(measure(millivolts, packed.rate)))
             bar.update(1)
     columns = [field.name for field in fields(Measurements)]

@@ -1,14 +1,19 @@
 """What may be said about a cohort: aggregates, with small counts suppressed where it is restricted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ecgrepro.cohorts.schema import Cohort
+from ecgrepro.cohorts.schema import DAYS_PER_YEAR, Cohort
 
 SMALLEST_CELL = 10
 """Counts below this are not shown for a restricted cohort (UK Biobank's rule)."""
+
+PART_COLUMNS = ("n", "events", "median_follow_up_days", "age_mean", "female_share")
+"""What `describe_parts` says of each part."""
 
 SUPPRESSED = f"<{SMALLEST_CELL}"
 HIDDEN = "suppressed"
@@ -23,7 +28,7 @@ def describe(cohort: Cohort) -> dict[str, Any]:
     ``age_known``, ``female``, ``male``, ``competing``, ``flow``. Keys of absent columns are left out.
 
     For a restricted cohort, a count under 10 is given as the text ``"<10"``. What would give it away is
-    ``"suppressed"``: rates and means over such a count, and the other sex.
+    ``"suppressed"``: rates and means over such a count, and the other sex. The median is rounded to ten days.
     """
     table, hide = cohort.table, cohort.restricted
     n, events = len(table), int(table["event"].sum())
@@ -38,6 +43,9 @@ def describe(cohort: Cohort) -> dict[str, Any]:
         "event_rate": HIDDEN if _small(hide, events, n - events) else events / n,
         "median_follow_up_days": HIDDEN if _small(hide, n) else median_follow_up(table),
     }
+    if hide and isinstance(out["median_follow_up_days"], float):
+        # the median is one participant's time
+        out["median_follow_up_days"] = round(out["median_follow_up_days"], -1)
     if "age" in table.columns:
         known = table["age"].dropna()
         secret = _small(hide, len(known)) or (len(known) < n and _small(hide, n - len(known)))
@@ -61,6 +69,65 @@ def describe(cohort: Cohort) -> dict[str, Any]:
     return out
 
 
+def describe_parts(cohort: Cohort) -> pd.DataFrame:
+    """Return who is in which part (column ``split``): one row a part, aggregates as `describe` makes them.
+
+    Columns: ``n``, ``events``, ``median_follow_up_days``, ``age_mean``, ``female_share`` (of those whose sex is
+    known). In a restricted cohort, what is hidden for one part is hidden for all: the whole is shown elsewhere, and a
+    difference of counts is a count.
+    """
+    rows = {}
+    for part in ("train", "validation", "test"):
+        own = replace(cohort, table=cohort.table[cohort.table["split"] == part], flow=())
+        about = describe(own)
+        if "female" in about:
+            hidden = isinstance(about["female"], str)
+            about["female_share"] = HIDDEN if hidden else _number(own.table["sex"].mean())
+        rows[part] = {name: about[name] for name in PART_COLUMNS if name in about}
+    table = pd.DataFrame.from_dict(rows, orient="index").astype(object)
+    for column in table.columns:
+        if any(isinstance(value, str) for value in table[column]):
+            table[column] = HIDDEN
+    return table
+
+
+def incidence_by_year(cohort: Cohort) -> pd.DataFrame:
+    """Return the risk of the event by full years, with and without regard to the competing event.
+
+    Returns
+    -------
+    DataFrame
+        Index ``years``; ``at_risk`` (still observed), ``one_minus_km`` (the competing event taken as censoring),
+        ``incidence`` (Aalen-Johansen), ``competing`` (its incidence). Of a restricted cohort only years between which
+        10 people or more had each outcome; there may be none.
+    """
+    from ecgrepro.survival.competing import cumulative_incidence
+    from ecgrepro.survival.curves import kaplan_meier
+
+    table = cohort.table
+    time, event, rival = (table[name].to_numpy() for name in ("time", "event", "competing"))
+    counted = np.stack([event, rival, np.ones(len(table), dtype=int)])
+    shown, before = [], np.zeros(3, dtype=int)
+    for year in range(1, int(time.max() // DAYS_PER_YEAR) + 1):
+        until = counted[:, time <= year * DAYS_PER_YEAR].sum(axis=1)
+        apart = np.concatenate([until - before, counted.sum(axis=1) - until])
+        if not _small(cohort.restricted, *apart):
+            shown.append(year)
+            before = until
+    curves, naive = cumulative_incidence(time, event, rival), kaplan_meier(time, event)
+    days = np.array(shown) * DAYS_PER_YEAR
+    at = np.searchsorted(curves["time"], days, side="right") - 1
+    return pd.DataFrame(
+        {
+            "at_risk": [int((time >= day).sum()) for day in days],
+            "one_minus_km": 1 - naive["survival"].to_numpy()[at],
+            "incidence": curves["event"].to_numpy()[at],
+            "competing": curves["competing"].to_numpy()[at],
+        },
+        index=pd.Index(shown, name="years", dtype=int),
+    )
+
+
 def median_follow_up(table: pd.DataFrame) -> float | None:
     """Return the median follow-up in days by reverse Kaplan-Meier (Schemper and Smith 1996), or None."""
     from ecgrepro.survival.curves import kaplan_meier
@@ -81,6 +148,18 @@ def suppress_table(table: pd.DataFrame, counts: Sequence[str], restricted: bool)
     for column in counts:
         shown = [suppress_count(int(value), restricted) for value in table[column]]
         out[column] = pd.Series(shown, index=table.index, dtype=object)
+    return out
+
+
+def suppress_columns(table: pd.DataFrame, counts: Sequence[str], restricted: bool) -> pd.DataFrame:
+    """Return `table` of parts of a whole with each named column hidden in which one count is small.
+
+    The whole is shown elsewhere, and a difference of counts is a count.
+    """
+    out = table.copy()
+    for column in counts:
+        if _small(restricted, *table[column].astype(int)):
+            out[column] = HIDDEN
     return out
 
 

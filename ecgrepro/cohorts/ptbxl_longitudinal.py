@@ -146,3 +146,14 @@ def time_to_finding(
     checked = validate_follow_up(rows, f"{source} (time to {finding})")
     label = f"PTB-XL, first recording of {finding} on a later ECG"
     return Cohort("PTB-XL", checked, label, restricted=False, simulated=False, flow=tuple(flow))
+
+
+def longitudinal_cohorts(index: pd.DataFrame) -> dict[str, Cohort]:
+    """Return `time_to_finding` for each of `FINDINGS`, by name; one that is never seen anew is left out."""
+    found = {}
+    for finding in FINDINGS:
+        try:
+            found[finding] = time_to_finding(index, finding)
+        except InputError:  # all censored, or nobody is followed: nothing to show
+            continue
+    return found

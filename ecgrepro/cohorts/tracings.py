@@ -60,7 +60,7 @@ def read_tracings(
     return np.ascontiguousarray(values.transpose(0, 2, 1), dtype=np.float32) * np.float32(UNIT_MV)
 
 
-def to_packed(tracing: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+def to_packed(tracing: npt.NDArray[np.float32], rate: float = RATE) -> npt.NDArray[np.int16]:
     """Bring one recording to the packed form: 10 s at 100 Hz, 1000 adu per mV.
 
     Zeros that pad a shorter recording are taken away before resampling (they would ring), and what lies outside the
@@ -69,7 +69,9 @@ def to_packed(tracing: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     Parameters
     ----------
     tracing
-        Shape (12, 4096), mV, 400 Hz, from `read_tracings`.
+        Shape (12, samples), mV, for example from `read_tracings`.
+    rate
+        Samples per second.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def to_packed(tracing: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     length = 10 * MODEL_RATE
     if span.start == span.stop:
         return np.full((len(tracing), length), INVALID, dtype=np.int16)
-    signal = resample(tracing[:, span], RATE, MODEL_RATE)
+    signal = resample(tracing[:, span], rate, MODEL_RATE)
     adu = np.clip(np.rint(signal * PACKED_GAIN), INVALID + 1, -INVALID - 1)
     # fit_length pads with zeros: shift the marker to zero, pad, and shift it back
     padded = fit_length(adu.astype(np.float64) - INVALID, length) + INVALID

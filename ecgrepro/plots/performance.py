@@ -69,8 +69,9 @@ def plot_calibration(
         ax.plot(100 * line["expected"], 100 * line["observed"], color=color, linewidth=1.4)
         spot = (0.97, 0.05 + 0.065 * i)  # the corner below the diagonal is the emptiest
         ax.text(*spot, name, transform=ax.transAxes, ha="right", color=ink(color), weight="bold")
-        columns = [c for c in ("expected", "observed", "high") if c in rows]
-        top = max(top, 104 * float(np.nanmax(rows[columns].to_numpy(float), initial=0.01)))
+        for drawn in (rows, line):
+            columns = [c for c in ("expected", "observed", "high") if c in drawn]
+            top = max(top, 104 * float(np.nanmax(drawn[columns].to_numpy(float), initial=0.01)))
     ax.plot([0, top], [0, top], color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
     place: dict[str, Any] = {"ha": "right", "va": "bottom", "rotation": 45}
     ax.text(0.97 * top, 0.94 * top, "perfect", color=GREY, fontsize=11, **place)

@@ -154,7 +154,8 @@ def plot_follow_up(
     time, event
         (N,) days of follow-up, and 1 for an event or 0 for censoring.
     suppress_below
-        Bars of fewer people than this are left out (and the note says so).
+        Bars of fewer people than this are left out (and the note says so), and the line of those still followed
+        where it falls below; the axis then ends on a round number, not at the longest time, which is one patient's.
     """
     days, events = as_array(time, 1, "time"), as_array(event, 1, "event")
     if days.shape != events.shape or not days.size:
@@ -162,10 +163,15 @@ def plot_follow_up(
             f"time has {days.size} rows and event {events.size}: give one of each a patient."
         )
     t = days / days_in(unit)
-    edges = np.linspace(0, float(t.max()) or 1.0, bins + 1)
+    last = float(t.max()) or 1.0
+    if suppress_below:
+        digit = 10 ** (np.floor(np.log10(last)) - 1)
+        last = float(np.ceil(last / digit) * digit)
+    edges = np.linspace(0, last, bins + 1)
     fig = new_figure(5.4)
     top, ax = fig.subplots(2, 1, sharex=True, height_ratios=[1, 1.2])
-    still = np.array([(t >= edge).sum() for edge in edges])
+    still = np.array([(t >= edge).sum() for edge in edges], dtype=float)
+    still[still < suppress_below] = np.nan
     top.fill_between(edges, still, color=SKY, alpha=0.45, linewidth=0)
     top.plot(edges, still, color=BLUE)
     top.set(ylim=(0, None), ylabel="Still followed\n(patients)")
@@ -176,7 +182,8 @@ def plot_follow_up(
         small = (heights > 0) & (heights < suppress_below)
         hidden += int(small.sum())
         heights = np.where(small, 0, heights)
-        label = f"{word}: {count((events == code).sum())}"
+        total = int((events == code).sum())
+        label = f"{word}: {f'<{suppress_below}' if 0 < total < suppress_below else count(total)}"
         ax.bar(
             edges[:-1], heights, width * 0.92, bottom=floor, align="edge", color=color, label=label
         )

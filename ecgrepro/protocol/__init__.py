@@ -1,7 +1,8 @@
 """The evaluation protocol as a sweep: cohort x encoder x initialisation x protocol x seed, one table at the end.
 
-`sweep_arms` lists what is to be run, `run_arm` runs one of them (all its folds), `collect` reads all of them into
-one table with a row a fold, `summarise` and `paired_differences` give intervals. Files lie in `runs/<run>/protocol/`.
+`sweep_of` lists what is to be run, `run_arm` runs one of them (all its folds), `run_sweep` all that are missing,
+`collect` puts them into one table with a row a fold, `summarise` and `paired_differences` give intervals. Files lie
+in `runs/<run>/protocol/`.
 """
 
 from ecgrepro.protocol.arms import BASELINES, NETWORKS, PROTOCOLS, Arm, sweep_arms
@@ -13,8 +14,8 @@ from ecgrepro.protocol.starts import (
     open_cohort,
     pretrain_start,
     starting_model,
-    sweep_of,
 )
+from ecgrepro.protocol.sweep import run_sweep, sweep_of
 from ecgrepro.protocol.table import collect, learning_curve, paired_differences, summarise
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "pretrain_start",
     "read_arm",
     "run_arm",
+    "run_sweep",
     "starting_model",
     "summarise",
     "sweep_arms",

@@ -1,7 +1,7 @@
 """What a sweep consists of: arms, each one method on one cohort under one protocol and one seed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,13 +14,16 @@ PRETRAINED = ("reconstruction", "aligned")
 NETWORKS = ("scratch", *PRETRAINED, "random_encoder")
 """Initialisations of a network; the encoder of the last one stays random."""
 
-COX = ("age_sex", "ecg_15")
-"""Cox models: on age and sex, and on the study's fifteen ECG measurements."""
+COX = ("age_sex", "ecg_15", "age_sex_ecg_15")
+"""Cox models: on age and sex, on the study's fifteen ECG measurements, and on all of them."""
 
 BASELINES = (*COX, "oracle_ecg", "oracle")
 """Methods without an encoder; the oracles exist only where outcomes were simulated."""
 
 PROTOCOLS = ("study", "grouped")
+
+STUDY_AND_GROUPED = {"study": STUDY_SEEDS, "grouped": STUDY_SEEDS[:1]}
+"""Seeds of the study's five pairs of halves, and of one division in which each patient is tested once."""
 
 NO_ENCODER = "none"
 
@@ -45,7 +48,7 @@ class Arm:
     labels
         Training events of a fold; 0 for all of them.
     n_folds
-        Of "grouped"; "study" has two.
+        Of "grouped"; "study" always has two.
     """
 
     cohort: str
@@ -57,7 +60,9 @@ class Arm:
     n_folds: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse what no rule could run."""
+        """Refuse what no rule could run; the study's protocol has two folds whatever was given."""
+        if self.protocol == "study":
+            object.__setattr__(self, "n_folds", 2)
         if self.initialisation not in (*NETWORKS, *BASELINES):
             raise InputError(
                 f"initialisation is {self.initialisation!r}: use {', '.join((*NETWORKS, *BASELINES))}."
@@ -92,52 +97,58 @@ def sweep_arms(
     cohorts: Sequence[str],
     encoders: Sequence[str],
     initialisations: Sequence[str] = NETWORKS,
-    protocols: Sequence[str] = PROTOCOLS,
-    seeds: Sequence[int] = STUDY_SEEDS,
+    seeds: Mapping[str, Sequence[int]] = STUDY_AND_GROUPED,
     *,
     baselines: Sequence[str] = COX,
-    labels: Sequence[int] = (),
+    labels: int = 0,
+    curve: Sequence[int] = (),
     n_folds: int = 5,
 ) -> list[Arm]:
     """Return all arms of a sweep, baselines included.
 
     Parameters
     ----------
-    cohorts, encoders, initialisations, protocols, seeds
-        Every combination is an arm. `initialisations` are networks.
+    cohorts, encoders, initialisations
+        Every combination is an arm under every protocol and seed. `initialisations` are networks.
+    seeds
+        Of each protocol; a protocol without seeds is left out.
     baselines
         Of `BASELINES`; each once a cohort, protocol and seed, since no encoder takes part.
     labels
-        Training events of the learning curve, besides all events: for the first cohort under the first protocol,
-        each with every network and Cox baseline.
+        Training events of a fold; 0 for all.
+    curve
+        Further training events, of the first cohort under the first protocol that has seeds.
     n_folds
         Of the grouped protocol.
 
     Raises
     ------
     InputError
-        If a list is empty or holds an unknown name, or two arms would share a file name.
+        If there is no cohort, seed or method, or two arms would share a file name.
     """
-    for name, given in (("cohorts", cohorts), ("protocols", protocols), ("seeds", seeds)):
+    seeds = {protocol: given for protocol, given in seeds.items() if given}
+    for name, given in (("cohorts", cohorts), ("seeds", seeds)):
         if not given:
             raise InputError(f"The sweep has no {name}: give at least one.")
     methods = [(encoder, start) for encoder in encoders for start in initialisations]
     methods += [(NO_ENCODER, baseline) for baseline in baselines]
     if not methods:
         raise InputError("The sweep has no method: give an encoder, or a baseline.")
+    places = [(cohort, protocol, labels) for cohort in cohorts for protocol in seeds]
+    places += [(*places[0][:2], count) for count in curve]
     arms = [
-        Arm(cohort, *method, protocol, seed, n_folds=n_folds)
-        for cohort in cohorts
-        for protocol in protocols
+        Arm(cohort, *method, protocol, seed, count, n_folds)
+        for cohort, protocol, count in places
         for method in methods
-        for seed in seeds
+        for seed in seeds[protocol]
+        if not method[1].startswith("oracle")
     ]
-    arms += [
-        Arm(cohorts[0], encoder, start, protocols[0], seed, count, n_folds)
-        for count in labels
-        for encoder, start in methods
-        if not start.startswith("oracle")  # an oracle learns nothing, so it has no curve
-        for seed in seeds
+    arms += [  # an oracle learns nothing: one value, however many events are given to the others
+        Arm(cohort, *method, protocol, seed, 0, n_folds)
+        for cohort, protocol, _ in places[: len(cohorts) * len(seeds)]
+        for method in methods
+        for seed in seeds[protocol]
+        if method[1].startswith("oracle")
     ]
     if len({arm.name for arm in arms}) < len(arms):
         raise InputError("Two arms of the sweep have the same name: give each value once.")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ecgrepro.biomarkers import COVARIATES, measure_many, study_covariates
+from ecgrepro.biomarkers import COVARIATES, with_covariates
 from ecgrepro.dependencies import code_fingerprint
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path, read_json, sha256_file, write_json
@@ -39,6 +39,12 @@ IntArray = npt.NDArray[np.int64]
 
 FOLDS, SCORES, RECORD = "folds.csv", "scores.csv", "provenance.json"
 
+_COLUMNS = {
+    "age_sex": ("age", "sex"),
+    "ecg_15": COVARIATES,
+    "age_sex_ecg_15": ("age", "sex", *COVARIATES),
+}
+
 _CODE = (
     *("models", "objectives", "training", "survival", "biomarkers", "signals"),
     *("protocol/evaluate", "protocol/run", "protocol/starts"),
@@ -56,7 +62,7 @@ class ArmResult:
     record: dict[str, Any]
 
 
-def run_arm(arm: Arm, folder: Path, epochs: int = 0) -> ArmResult:
+def run_arm(arm: Arm, folder: Path) -> ArmResult:
     """Run an arm of the run in `folder`, or return it if it was finished under the same circumstances.
 
     Each fold starts from its own fresh copy of the weights, learns on the training part and chooses its epoch on
@@ -70,8 +76,6 @@ def run_arm(arm: Arm, folder: Path, epochs: int = 0) -> ArmResult:
         What to run.
     folder
         Of the run. Results: `protocol/arms/<arm>/folds.csv`, `scores.csv` and, written last, `provenance.json`.
-    epochs
-        Largest number of passes of a network; 0 for the run's own.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def run_arm(arm: Arm, folder: Path, epochs: int = 0) -> ArmResult:
     began = time.perf_counter()
     place = folder / FOLDER / "arms" / arm.name
     network = arm.encoder != "none"
-    settings = finetune_settings(folder, arm.initialisation, epochs) if network else None
+    settings = finetune_settings(folder, arm.initialisation) if network else None
     key = {
         "arm": arm.as_dict(),
         "settings": _plain(settings),
@@ -173,11 +177,9 @@ def _network_folds(
 
 
 def _cox_folds(arm: Arm, folder: Path, data: CohortData) -> tuple[pd.DataFrame, pd.DataFrame]:
-    table, columns = data.table, ["age", "sex"]
-    if arm.initialisation == "ecg_15":
-        columns = list(COVARIATES)
-        measured = study_covariates(_measurements(folder, data), table.get("sex"))
-        table = table.assign(**{name: measured[name].to_numpy() for name in columns})
+    measured = pd.read_csv(folder / MEASURED, index_col="ecg_id")
+    table = with_covariates(data.table, measured)
+    columns = _COLUMNS[arm.initialisation]
 
     def fit(train: IntArray, validation: IntArray, fold: int) -> CoxModel:
         return fit_cox(table.iloc[np.concatenate([train, validation])], columns)
@@ -204,28 +206,26 @@ def _oracle_folds(arm: Arm, data: CohortData) -> tuple[pd.DataFrame, pd.DataFram
     )
 
 
-def _measurements(folder: Path, data: CohortData) -> pd.DataFrame:
-    """Measurements of the cohort's ECGs, rows as its table: chapter 11's, or measured here where it was not run."""
-    ecg_ids = data.table["ecg_id"]
-    if (folder / MEASURED).is_file():
-        measured = pd.read_csv(folder / MEASURED, index_col="ecg_id")
-        if ecg_ids.isin(measured.index).all():
-            return measured.loc[ecg_ids]
-    return measure_many(data.packed, data.packed.rows(ecg_ids), progress=False)
-
-
-def _inputs(arm: Arm, folder: Path) -> dict[str, str]:
-    """SHA-256 of what the arm reads. The pack's own record stands for the signals, whose fingerprint it holds."""
+def files_behind(arm: Arm, folder: Path) -> list[str]:
+    """Return what an arm reads, as paths in the run. The pack's own record stands for the signals."""
     paths = [FOLLOW_UP, PACKED]
+    if arm.initialisation in COX:
+        paths.append(MEASURED)
     if arm.encoder != "none":
         paths.append(ALIGNED)  # tells every network whether it is given the lead scales
     if arm.initialisation in PRETRAINED:
         start = start_path(folder, arm.encoder, arm.initialisation)
         paths.append(start.relative_to(folder).as_posix())
+    return sorted(set(paths))
+
+
+def _inputs(arm: Arm, folder: Path) -> dict[str, str]:
+    """SHA-256 of what the arm reads."""
+    paths = files_behind(arm, folder)
     for path in paths:
         if not (folder / path).is_file():
             raise InputError(f"{folder / path} is missing: arm {arm.name} needs it, make it first.")
-    return {path: sha256_file(folder / path) for path in sorted(set(paths))}
+    return {path: sha256_file(folder / path) for path in paths}
 
 
 def _finished(place: Path, key: dict[str, Any]) -> ArmResult | None:

@@ -23,9 +23,8 @@ from ecgrepro.models import (
 )
 from ecgrepro.packed import Packed, open_packed
 from ecgrepro.parameters import declared_parameters
-from ecgrepro.protocol.arms import BASELINES, NETWORKS, PRETRAINED, PROTOCOLS, Arm, sweep_arms
+from ecgrepro.protocol.arms import PRETRAINED
 from ecgrepro.ptbxl import open_release, split_by_fold
-from ecgrepro.survival import STUDY_SEEDS
 from ecgrepro.training import FinetuneConfig, PretrainConfig, pair_records, pretrain
 
 FOLDER = "protocol"
@@ -59,7 +58,7 @@ def open_cohort(folder: Path, name: str) -> CohortData:
     InputError
         If the run lacks a file, or has no such cohort.
     """
-    table, about = _follow_up(folder), read_json(folder / "cohorts" / "cohorts.json")
+    table, about = read_cohorts(folder), read_json(folder / "cohorts" / "cohorts.json")
     own = table[table["cohort"] == name].reset_index(drop=True)
     if own.empty:
         known = ", ".join(map(str, table["cohort"].unique()))
@@ -87,7 +86,7 @@ def run_parameters(folder: Path, chapter: str) -> dict[str, Any]:
     return {**declared_parameters(chapter), **values}
 
 
-def finetune_settings(folder: Path, initialisation: str, epochs: int = 0) -> FinetuneConfig:
+def finetune_settings(folder: Path, initialisation: str) -> FinetuneConfig:
     """Return the settings of chapter 9 in this run, alike for every network.
 
     Parameters
@@ -96,16 +95,15 @@ def finetune_settings(folder: Path, initialisation: str, epochs: int = 0) -> Fin
         Of the run.
     initialisation
         With "random_encoder" only the head learns, at ten times the rate, as in chapter 9.
-    epochs
-        Largest number of passes; 0 for the run's own.
     """
     given = run_parameters(folder, "09_risk")
     frozen = initialisation == "random_encoder"
     return FinetuneConfig(
-        epochs=epochs or given["epochs"],
+        epochs=given["epochs"],
         batch_size=given["batch_size"],
         learning_rate=given["learning_rate"] * (10 if frozen else 1),
         recon_weight=0.0 if frozen else given["recon_weight"],
+        lead_mask=0.0 if frozen else FinetuneConfig.lead_mask,
         patience=given["patience"],
         freeze_encoder=frozen,
     )
@@ -113,7 +111,7 @@ def finetune_settings(folder: Path, initialisation: str, epochs: int = 0) -> Fin
 
 def start_path(folder: Path, encoder: str, initialisation: str) -> Path:
     """Return the weights that an initialisation starts from: chapter 6's, or those of `pretrain_start`."""
-    if initialisation == "aligned" and _aligned_with(folder) == encoder:
+    if initialisation == "aligned" and aligned_encoder(folder) == encoder:
         return folder / ALIGNED
     return folder / FOLDER / initialisation / encoder / "model.safetensors"
 
@@ -138,7 +136,7 @@ def starting_model(folder: Path, encoder: str, initialisation: str, seed: int) -
     return risk_model_from(model, seed=seed)
 
 
-def pretrain_start(folder: Path, encoder: str, initialisation: str, epochs: int = 0) -> Path:
+def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
     """Pretrain as chapter 6 did, with another encoder, or by reconstruction alone (no report is then used).
 
     Parameters
@@ -149,8 +147,6 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str, epochs: int 
         "cnn" or "dual_attention".
     initialisation
         "reconstruction" sets the weight of the alignment to 0; "aligned" uses the loss that chapter 6 chose.
-    epochs
-        0 for the run's own.
 
     Returns
     -------
@@ -182,7 +178,7 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str, epochs: int 
     weight = 0.0 if initialisation == "reconstruction" else 1.0
     config = PretrainConfig(
         alignment=made["loss"],
-        epochs=epochs or given["epochs"],
+        epochs=given["epochs"],
         align_weight=weight,
         **{name: given[name] for name in _SHARED},
     )
@@ -198,58 +194,24 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str, epochs: int 
     return path
 
 
-def sweep_of(folder: Path, options: dict[str, Any] | None = None) -> list[Arm]:
-    """Return the arms of a run's sweep; what `options` leave out is taken from the run.
+_SHARED = (
+    *("batch_size", "learning_rate", "temperature", "margin", "recon_weight", "patience", "seed"),
+)
 
-    Parameters
-    ----------
-    folder
-        Of a run whose chapters 6 and 8 were made.
-    options
-        cohorts (all of the run, the main one first), encoders (the run's), initialisations, protocols, seeds,
-        labels (training events of the learning curve), n_folds, baselines (those that the table allows; an oracle
-        only for cohorts whose hazard is known).
+
+def aligned_encoder(folder: Path) -> str:
+    """Return the kind of encoder that chapter 6 of the run aligned."""
+    return str(read_config(folder / ALIGNED)["encoder"])
+
+
+def read_cohorts(folder: Path) -> pd.DataFrame:
+    """Return the follow-up of all cohorts of the run.
 
     Raises
     ------
     InputError
-        If the run lacks a file, or an option is unknown.
+        If chapter 8 was not made.
     """
-    table = _follow_up(folder)
-    main = read_json(folder / "cohorts" / "cohorts.json")["main"]
-    names = [main, *(name for name in table["cohort"].unique() if name != main)]
-    has_age_sex = {"age", "sex"} <= set(table.columns)
-    defaults: dict[str, Any] = {
-        "cohorts": names,
-        "encoders": [_aligned_with(folder)],
-        "initialisations": NETWORKS,
-        "protocols": PROTOCOLS,
-        "seeds": STUDY_SEEDS,
-        "baselines": [name for name in BASELINES if has_age_sex or name != "age_sex"],
-        "labels": (),
-        "n_folds": 5,
-    }
-    for name in options or {}:
-        if name not in defaults:
-            raise InputError(f"The sweep has no option {name!r}: use {', '.join(defaults)}.")
-    arms = sweep_arms(**{**defaults, **(options or {})})
-    unknown = {
-        (cohort, oracle)
-        for oracle, column in ORACLES.items()
-        for cohort in names
-        if column not in table or table.loc[table["cohort"] == cohort, column].isna().any()
-    }
-    return [arm for arm in arms if (arm.cohort, arm.initialisation) not in unknown]
-
-
-_SHARED = ("batch_size", "learning_rate", "temperature", "margin", "recon_weight", "seed")
-
-
-def _aligned_with(folder: Path) -> str:
-    return str(read_config(folder / ALIGNED)["encoder"])
-
-
-def _follow_up(folder: Path) -> pd.DataFrame:
     path = folder / FOLLOW_UP
     if not path.is_file():
         raise InputError(f"{path} is missing: make chapter 8 of this run first (`make book`).")

@@ -2,28 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ecgrepro.cohorts.division import NULL
 from ecgrepro.errors import InputError
-from ecgrepro.protocol.run import RECORD, ArmResult, read_arm
-from ecgrepro.protocol.starts import FOLDER
+from ecgrepro.protocol.arms import COX
+from ecgrepro.protocol.run import ArmResult
 from ecgrepro.survival import Interval, nadeau_bengio_interval
 
 METHOD = ["cohort", "protocol", "labels", "encoder", "initialisation"]
 """Columns that name a line of the summary."""
 
-BESIDE = ("age_sex", "ecg_15", "random_encoder", "oracle_ecg", "oracle")
+BESIDE = (*COX, "random_encoder", "oracle_ecg", "oracle")
 """Baselines that stand on every line, where they were run."""
 
-NULL = "null control"
 
-
-def collect(folder: Path) -> pd.DataFrame:
-    """Read all finished arms of the run in `folder` into one table.
+def collect(results: Sequence[ArmResult]) -> pd.DataFrame:
+    """Put finished arms into one table.
 
     Returns
     -------
@@ -35,13 +33,10 @@ def collect(folder: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If there is no finished arm, or arms were made from different inputs or settings.
+        If there is no arm.
     """
-    places = sorted(path.parent for path in (folder / FOLDER / "arms").glob(f"*/{RECORD}"))
-    if not places:
-        raise InputError(f"{folder / FOLDER} holds no finished arm: run the sweep first.")
-    results = [read_arm(place) for place in places]
-    _require_alike(results, places)
+    if not results:
+        raise InputError("There is no finished arm to collect: run the sweep first.")
     tables = []
     for result in results:
         pooled = result.record["pooled_c_index"]
@@ -124,6 +119,7 @@ def paired_differences(
         ("aligned", "random_encoder"),
         ("aligned", "age_sex"),
         ("aligned", "ecg_15"),
+        ("aligned", "age_sex_ecg_15"),
     ),
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -222,21 +218,3 @@ def _require(folds: pd.DataFrame) -> None:
         raise InputError(
             "The table of folds holds a fold twice: were arms with another number of folds left behind?"
         )
-
-
-def _require_alike(results: Sequence[ArmResult], places: Sequence[Path]) -> None:
-    """Refuse to put arms into one table that cannot be compared."""
-    seen: dict[str, tuple[Any, Path]] = {}
-    for result, place in zip(results, places, strict=True):
-        facts: dict[str, Any] = dict(result.record["inputs"])
-        facts["code"] = result.record["code"]
-        if result.record["settings"] is not None:
-            frozen = result.record["settings"]["freeze_encoder"]
-            facts[f"settings (frozen encoder: {frozen})"] = result.record["settings"]
-        for name, value in facts.items():
-            other, where = seen.setdefault(name, (value, place))
-            if value != other:
-                raise InputError(
-                    f"Arms {where.name} and {place.name} differ in {name}: run the sweep again, and delete arms "
-                    "that are no longer in it."
-                )

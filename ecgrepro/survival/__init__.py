@@ -18,6 +18,16 @@ from ecgrepro.survival.curves import (
 from ecgrepro.survival.decisions import net_benefit
 from ecgrepro.survival.folds import mean_interval, nadeau_bengio_interval, summarize_folds
 from ecgrepro.survival.regression import CoxModel, cox_baseline, fit_cox, predict_cox
+from ecgrepro.survival.replicates import (
+    Replicates,
+    Resamples,
+    combine,
+    resample_patients,
+    resampled_auc,
+    resampled_brier,
+    resampled_calibration,
+    resampled_concordance,
+)
 from ecgrepro.survival.resampling import (
     Interval,
     bootstrap_interval,
@@ -50,6 +60,8 @@ __all__ = [
     "Interval",
     "LogRank",
     "PairCounts",
+    "Replicates",
+    "Resamples",
     "Split",
     "assign_folds",
     "auc_over_time",
@@ -59,6 +71,7 @@ __all__ = [
     "calibration_at",
     "censoring_survival",
     "centre_by_fold",
+    "combine",
     "concordance_counts",
     "concordance_index",
     "cox_baseline",
@@ -78,6 +91,11 @@ __all__ = [
     "paired_difference",
     "predict_cox",
     "protocol_splits",
+    "resample_patients",
+    "resampled_auc",
+    "resampled_brier",
+    "resampled_calibration",
+    "resampled_concordance",
     "study_folds",
     "summarize_folds",
     "uno_concordance",

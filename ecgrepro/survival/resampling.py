@@ -88,11 +88,11 @@ def bootstrap_interval(
     Percentile interval of the non-parametric cluster bootstrap: Davison and Hinkley (1997), Bootstrap
     Methods, section 3.8.
     """
-    arrays, codes = _aligned(data, groups)
+    arrays, codes = aligned(data, groups)
     estimate = float(metric(*arrays))
-    draws = _draw_patients(codes.max() + 1, n_resamples, seed)
+    draws = draw_patients(codes.max() + 1, n_resamples, seed)
     values = _metric_over(metric, arrays, codes, draws)
-    return _percentile(estimate, values, level, len(draws[0]), "bootstrap by patient")
+    return percentile_interval(estimate, values, level, len(draws[0]), "bootstrap by patient")
 
 
 def paired_difference(
@@ -110,16 +110,18 @@ def paired_difference(
     Both models are scored on the same resampled patients, so what they share cancels. Parameters and errors
     as `bootstrap_interval`; for a C-index, `outcome` is ``(time, event)`` and the models' risks follow.
     """
-    arrays, codes = _aligned((*outcome, first, second), groups)
+    arrays, codes = aligned((*outcome, first, second), groups)
     shared, one, two = arrays[:-2], arrays[-2], arrays[-1]
     estimate = float(metric(*shared, one)) - float(metric(*shared, two))
-    draws = _draw_patients(codes.max() + 1, n_resamples, seed)
+    draws = draw_patients(codes.max() + 1, n_resamples, seed)
     values = _metric_over(metric, [*shared, one], codes, draws)
     values = values - _metric_over(metric, [*shared, two], codes, draws)
-    return _percentile(estimate, values, level, len(draws[0]), "paired bootstrap by patient")
+    return percentile_interval(
+        estimate, values, level, len(draws[0]), "paired bootstrap by patient"
+    )
 
 
-def _aligned(
+def aligned(
     data: Sequence[npt.ArrayLike], groups: npt.ArrayLike | None
 ) -> tuple[list[npt.NDArray[np.generic]], IntArray]:
     """Return the arrays, and the patient of each row as a number."""
@@ -142,7 +144,7 @@ def _aligned(
     return arrays, pd.factorize(labels)[0].astype(np.int64)
 
 
-def _draw_patients(n_patients: int, n_resamples: int, seed: int) -> npt.NDArray[np.int32]:
+def draw_patients(n_patients: int, n_resamples: int, seed: int) -> npt.NDArray[np.int32]:
     """Return how often each patient is drawn, shape (n_resamples, n_patients); each row sums to n_patients."""
     if n_resamples < 1:
         raise InputError(f"n_resamples is {n_resamples}: draw at least one (1000 is usual).")
@@ -162,7 +164,7 @@ def _metric_over(
     """Return the metric of each resample; NaN where it does not exist."""
     if metric is concordance_index and len(arrays) == 3:
         time, event, risk = arrays
-        return _concordance_over(time, event, risk, codes, draws)
+        return concordance_over(time, event, [risk], codes, draws)[:, 0]
     values = np.full(len(draws), np.nan)
     for position, counts in enumerate(draws):
         rows = np.repeat(np.arange(len(codes)), counts[codes])
@@ -173,41 +175,48 @@ def _metric_over(
     return values
 
 
-def _concordance_over(
+def concordance_over(
     time: npt.ArrayLike,
     event: npt.ArrayLike,
-    risk: npt.ArrayLike,
+    risks: Sequence[npt.ArrayLike],
     codes: IntArray,
     draws: npt.NDArray[np.int32],
 ) -> FloatArray:
-    """C-index of all resamples at once.
+    """C-index of all resamples at once, one column a risk score; NaN where no pair is comparable.
 
     With w the number of times that each row was drawn, the pairs of a resample are w'Nw concordant (ties
     one half) of w'Dw comparable, where N and D say which pairs of the original rows are. Two draws of one
     row share time and event, so they are never comparable, and the identity is exact.
     """
     times, events = check_survival(time, event)
-    risks = check_vector(risk, "risk", len(times))
+    scores = [check_vector(risk, "risk", len(times)) for risk in risks]
     n, rows = len(times), np.flatnonzero(events)
-    won, comparable = np.zeros(len(draws)), np.zeros(len(draws))
+    won, comparable = np.zeros((len(scores), len(draws))), np.zeros(len(draws))
     block = max(1, _CELLS // n)
     for first in range(0, len(draws), block):
         weights = draws[first : first + block][:, codes].astype(np.float32)
         for start in range(0, len(rows), block):
             at = rows[start : start + block]
             later = (times > times[at, None]) | ((times == times[at, None]) & ~events)
-            gap = risks[at, None] - risks
-            score = (gap > TIED_TOLERANCE) + 0.5 * (np.abs(gap) <= TIED_TOLERANCE)
-            # Products are whole or half numbers far below 2^23, hence exact in float32.
-            for matrix, total in ((score * later, won), (later, comparable)):
-                product = weights[:, at] @ matrix.astype(np.float32)
-                total[first : first + block] += np.einsum(
-                    "ij,ij->i", product, weights, dtype=np.float64
-                )
-    return np.divide(won, comparable, out=np.full(len(draws), np.nan), where=comparable > 0)
+            comparable[first : first + block] += _pairs_drawn(weights, at, later)
+            for score, total in zip(scores, won, strict=True):
+                gap = score[at, None] - score
+                order = (gap > TIED_TOLERANCE) + 0.5 * (np.abs(gap) <= TIED_TOLERANCE)
+                total[first : first + block] += _pairs_drawn(weights, at, order * later)
+    missing = np.full(won.shape, np.nan)
+    return np.divide(won, comparable, out=missing, where=comparable > 0).T
 
 
-def _percentile(
+def _pairs_drawn(
+    weights: npt.NDArray[np.float32], at: IntArray, matrix: npt.NDArray[np.generic]
+) -> FloatArray:
+    """Sum the matrix over its pairs, each as often as a resample holds it; shape (resamples,)."""
+    # Products are whole or half numbers far below 2^23, hence exact in float32.
+    product = weights[:, at] @ matrix.astype(np.float32)
+    return np.einsum("ij,ij->i", product, weights, dtype=np.float64)
+
+
+def percentile_interval(
     estimate: float, values: FloatArray, level: float, units: int, method: str
 ) -> Interval:
     kept = values[~np.isnan(values)]

@@ -20,8 +20,8 @@ from ecgrepro.training.augment import check_masks, mask_leads_and_time
 from ecgrepro.training.batches import stratified_event_batches
 from ecgrepro.training.checkpoints import WEIGHTS, Restart, Row, describe_run, signal_sample
 from ecgrepro.training.engine import Hardware, gather_with_grad
-from ecgrepro.training.feeds import RiskData, recorded_span, signal_feed
-from ecgrepro.training.loop import Report, Schedule, Task, check_finite, train_in_folder
+from ecgrepro.training.feeds import Feed, RiskData, recorded_span, signal_feed
+from ecgrepro.training.loop import Report, Task, check_finite, schedule_of, train_in_folder
 from ecgrepro.training.schedule import check_optimizer_settings, step_generator
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class FinetuneConfig:
         As in `PretrainConfig`, but one draw for the whole batch, so that the patients of a risk
         set are compared on the same leads (the study: 0.5 in effect, time not masked).
     freeze_encoder
-        Leave the encoder as it came, in eval mode, BatchNorm statistics included (S-14).
+        Leave the encoder as it came, in eval mode, BatchNorm statistics included (S-14). With neither masks nor
+        reconstruction, latents never change: they are computed once, and the losses of reconstruction are NaN.
     batchwise_dropout
         Give all patients of a batch the same dropout mask, in the whole network.
     patience
@@ -80,18 +81,10 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that no run can start with."""
-        check_optimizer_settings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            warmup=self.warmup,
-            seed=self.seed,
-        )
+        check_optimizer_settings(self)
         check_masks(self.lead_mask, self.time_mask, self.time_mask_seconds)
         if not 0 <= self.recon_weight <= 1:
             raise InputError(f"recon_weight is {self.recon_weight}: give a share in [0, 1].")
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"patience is {self.patience}: give at least 1, or None.")
 
 
 @dataclass(frozen=True)
@@ -168,20 +161,10 @@ def finetune(
     run = describe_run("risk", config, trained, arrays, note)
     if config.freeze_encoder:
         trained.encoder.requires_grad_(False)
-    schedule = Schedule(
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        warmup=config.warmup,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        clip=config.clip,
-        seed=config.seed,
-        patience=config.patience,
-    )
     history, best_epoch = train_in_folder(
         trained,
         lambda fabric, wrapped: _task(fabric, trained, wrapped, data, config),
-        schedule,
+        schedule_of(config),
         folder,
         run,
         progress=progress,
@@ -212,6 +195,9 @@ def _task(
     used = np.concatenate([data.train, data.validation])
     feed = signal_feed(data.signals, data.rows, data.rate, data.length, used=used)
     valid = recorded_span(data.signals.shape[-1], data.rate, data.length)
+    latents = None
+    if fabric.world_size == 1 and _only_head_learns(config):
+        latents = _latents(model, feed, used, len(data.rows), config.batch_size, fabric.device)
     event = torch.from_numpy(np.array(data.event, dtype=np.int64))
     time = torch.from_numpy(np.array(data.time, dtype=np.float64))
 
@@ -224,6 +210,12 @@ def _task(
 
     def losses(batch: NDArray[np.int64], epoch: int, step: int) -> dict[str, Tensor]:
         mine = batch[fabric.global_rank :: fabric.world_size]
+        if latents is not None:
+            log_risk = model.risk_head(latents[mine])
+            check_finite(log_risk, epoch, step)
+            here = fabric.device
+            risk = cox_nll(log_risk, event[mine].to(here), time[mine].to(here), ties=config.ties)
+            return {"total": risk, "recon": torch.full_like(risk, float("nan")), "risk": risk}
         x, scale = (part.to(fabric.device) for part in feed(mine))
         masked = mask_leads_and_time(
             x,
@@ -248,10 +240,13 @@ def _task(
         return {"total": total, "recon": recon, "risk": risk}
 
     def validate() -> Row:
-        recon, scores = 0.0, []
+        recon, scores = (0.0, []) if latents is None else (float("nan"), [])
         count = -(-len(data.validation) // config.batch_size)
         with torch.inference_mode():
             for part in np.array_split(data.validation, count):
+                if latents is not None:
+                    scores.append(model.risk_head(latents[part]).double().cpu())
+                    continue
                 x, scale = (tensor.to(fabric.device) for tensor in feed(part))
                 output = model(x, scale)
                 value = float(reconstruction_loss(output.reconstruction, x, valid))
@@ -262,7 +257,9 @@ def _task(
         risk = float("nan")
         if bool(torch.isfinite(log_risk).all()):
             risk = float(cox_nll(log_risk, event[held], time[held], ties=config.ties))
-        total = config.recon_weight * recon + (1 - config.recon_weight) * risk
+        total = risk
+        if latents is None:
+            total = config.recon_weight * recon + (1 - config.recon_weight) * risk
         return {
             "validation_total": total,
             "validation_recon": recon,
@@ -288,6 +285,30 @@ def _task(
         rank_key=lambda row: (row["criterion"], row["validation_c_index"]),
         headline=headline,
     )
+
+
+def _only_head_learns(config: FinetuneConfig) -> bool:
+    return (
+        config.freeze_encoder and config.recon_weight == config.lead_mask == config.time_mask == 0
+    )
+
+
+def _latents(
+    model: RiskModel,
+    feed: Feed,
+    used: NDArray[np.int64],
+    n: int,
+    batch_size: int,
+    device: torch.device,
+) -> Tensor:
+    """Return ``(n, latent)`` of a frozen encoder in eval mode; rows that are not `used` stay NaN."""
+    latents = torch.full((n, model.encoder.latent), float("nan"), device=device)
+    model.encoder.eval()
+    with torch.no_grad():
+        for part in np.array_split(used, -(-len(used) // batch_size)):
+            x, scale = (tensor.to(device) for tensor in feed(part))
+            latents[part] = model.encoder(x, scale)
+    return latents
 
 
 def _c_index(data: RiskData, log_risk: NDArray[np.float64]) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ from ecgrepro.training.schedule import derived_seed, warmup_cosine
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
+    from ecgrepro.training.finetune import FinetuneConfig
+    from ecgrepro.training.pretrain import PretrainConfig
+
 Report = Callable[[str], None]
 
 
@@ -44,6 +47,11 @@ class Schedule:
     clip: float | None
     seed: int
     patience: int | None = None
+
+
+def schedule_of(config: "PretrainConfig | FinetuneConfig") -> Schedule:
+    """Return the part of a configuration that the loop itself uses."""
+    return Schedule(**{field.name: getattr(config, field.name) for field in fields(Schedule)})
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ecgrepro.training.batches import shuffled_batches
 from ecgrepro.training.checkpoints import WEIGHTS, Restart, Row, describe_run, signal_sample
 from ecgrepro.training.engine import Hardware, gather_with_grad
 from ecgrepro.training.feeds import AlignmentData, recorded_span, signal_feed
-from ecgrepro.training.loop import Report, Schedule, Task, train_in_folder
+from ecgrepro.training.loop import Report, Task, schedule_of, train_in_folder
 from ecgrepro.training.monitors import alignment_figures
 from ecgrepro.training.schedule import check_optimizer_settings, step_generator
 
@@ -54,6 +54,8 @@ class PretrainConfig:
         Probability that a record loses one stretch of time, and shortest and longest stretch (s).
     clip
         Largest gradient norm; None for no limit.
+    patience
+        Stop after this many epochs without a better criterion; None never stops early.
     seed
         Of order, masks and dropout. Initial weights have their own seed, in `build_alignment_model`.
     """
@@ -73,6 +75,7 @@ class PretrainConfig:
     time_mask: float = 0.2
     time_mask_seconds: tuple[float, float] = (0.2, 1.0)
     clip: float | None = None
+    patience: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,13 +84,7 @@ class PretrainConfig:
             raise InputError(
                 f"alignment {self.alignment!r} is unknown: choose {', '.join(ALIGNMENTS)}."
             )
-        check_optimizer_settings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            warmup=self.warmup,
-            seed=self.seed,
-        )
+        check_optimizer_settings(self)
         check_masks(self.lead_mask, self.time_mask, self.time_mask_seconds)
         if min(self.align_weight, self.recon_weight) < 0 or not (
             self.align_weight + self.recon_weight > 0
@@ -179,19 +176,10 @@ def pretrain(
     }
     note = {"rate": data.rate, "length": data.length}
     run = describe_run("alignment", config, trained, arrays, note)
-    schedule = Schedule(
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        warmup=config.warmup,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        clip=config.clip,
-        seed=config.seed,
-    )
     history, best_epoch = train_in_folder(
         trained,
         lambda fabric, wrapped: _task(fabric, trained, wrapped, data, config),
-        schedule,
+        schedule_of(config),
         folder,
         run,
         progress=progress,

@@ -6,11 +6,16 @@ draws, without storing any generator state.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ecgrepro.errors import InputError
+
+if TYPE_CHECKING:
+    from ecgrepro.training.finetune import FinetuneConfig
+    from ecgrepro.training.pretrain import PretrainConfig
 
 STREAMS = ("order", "mask", "network")
 """What is drawn in a step: order of records, input masks, and dropout inside the network."""
@@ -62,17 +67,19 @@ def warmup_cosine(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(total - rise, 1)))
 
 
-def check_optimizer_settings(
-    *, epochs: int, batch_size: int, learning_rate: float, warmup: float, seed: int
-) -> None:
+def check_optimizer_settings(config: "PretrainConfig | FinetuneConfig") -> None:
     """Raise `InputError` for settings no run can start with."""
-    if epochs < 1:
-        raise InputError(f"epochs is {epochs}: give at least 1.")
-    if batch_size < 2:
-        raise InputError(f"batch_size is {batch_size}: give at least 2, a loss compares records.")
-    if not learning_rate > 0:
-        raise InputError(f"learning_rate is {learning_rate}: give a number above 0.")
-    if not 0 <= warmup < 1:
-        raise InputError(f"warmup is {warmup}: give a share of the steps in [0, 1).")
-    if seed < 0:
-        raise InputError(f"seed is {seed}: give a number that is not negative.")
+    if config.epochs < 1:
+        raise InputError(f"epochs is {config.epochs}: give at least 1.")
+    if config.batch_size < 2:
+        raise InputError(
+            f"batch_size is {config.batch_size}: give at least 2, a loss compares records."
+        )
+    if not config.learning_rate > 0:
+        raise InputError(f"learning_rate is {config.learning_rate}: give a number above 0.")
+    if not 0 <= config.warmup < 1:
+        raise InputError(f"warmup is {config.warmup}: give a share of the steps in [0, 1).")
+    if config.seed < 0:
+        raise InputError(f"seed is {config.seed}: give a number that is not negative.")
+    if config.patience is not None and config.patience < 1:
+        raise InputError(f"patience is {config.patience}: give at least 1, or None.")

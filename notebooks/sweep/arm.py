@@ -18,19 +18,18 @@
 # # One arm of the sweep
 #
 # One method on one cohort, under one protocol, with one seed: all folds of that seed.
-# `snakemake -s protocol.smk` runs this notebook once for each arm; {doc}`10_evaluation` explains the measures.
+# `make protocol` runs this notebook once for each arm, side by side; chapter 13 puts them into one table.
 # What it writes lies in `runs/<run>/protocol/arms/<arm>/`.
 
 # %% tags=["parameters"]
 run = "demo"  # run folder: runs/<run>
 cohort = "learning"  # name in cohorts/follow_up.csv of the run
 encoder = "cnn"  # "cnn", "dual_attention", or "none" for a baseline
-initialisation = "aligned"  # scratch, reconstruction, aligned, random_encoder; age_sex, ecg_15, oracle_ecg, oracle
+initialisation = "aligned"  # scratch, reconstruction, aligned, random_encoder; age_sex, ecg_15, age_sex_ecg_15, oracle_ecg, oracle
 protocol = "grouped"  # "study": two halves, each cut 80/20; "grouped": folds grouped by patient
 seed = 42  # of folds, heads, order, masks
 labels = 0  # training events of a fold; 0: all
 n_folds = 5  # of the grouped protocol (number)
-epochs = 0  # largest number of passes over the training patients; 0: as in chapter 9 of the run
 
 # %%
 from ecgrepro import ROOT
@@ -40,7 +39,7 @@ from ecgrepro.protocol import Arm, run_arm
 
 check_names("sweep/arm", declared_parameters("sweep/arm"), globals())
 arm = Arm(cohort, encoder, initialisation, protocol, seed, labels, n_folds)
-result = run_arm(arm, ROOT / "runs" / run, epochs)
+result = run_arm(arm, ROOT / "runs" / run)
 print(result.record["source"])
 for note in result.record["notes"]:
     print(note)
