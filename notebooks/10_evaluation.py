@@ -213,7 +213,7 @@ null = evaluation[evaluation.cohort == "null control"]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
     print(
-        f"null control, {row.label}: C-index {row.estimate:.2f}, its 95 % interval {inside} 0.5"
+        f"{row.label}: C-index {row.estimate:.2f}, its 95 % interval {inside} 0.5"
     )
 
 # %% [markdown]
@@ -247,8 +247,8 @@ for cohort, part in patients.items():
     size[cohort] = lines
     told = "cannot be told" if c.contains(0.5) else "is told"
     sentences.append(
-        f"{cohort}: {c.estimate:.2f} {told} from chance; a difference to {first} "
-        f"of less than about {visible} would not show"
+        f"{cohort}: {c.estimate:.2f} {told} from chance;\n"
+        f"  a difference to {first} of less than about {visible} would not show"
     )
 print(*sentences, sep="\n")
 pd.DataFrame(size)
@@ -600,7 +600,7 @@ for characteristic, (one, two) in pairs.items():
         )
 if asked:
     print(
-        f"{asked} differences between groups were looked at; their interval excludes 0: {', '.join(clear) or 'none'}"
+        f"{asked} differences between groups were looked at; with an interval that excludes 0:\n  {', '.join(clear) or 'none'}"
     )
     print(
         "the intervals are not corrected for their number: without any difference, one in twenty excludes 0"

@@ -50,8 +50,10 @@ from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.progress import line_reporter
 from ecgrepro.protocol import (
+    LABELS,
     collect,
     learning_curve,
+    name_lines,
     paired_differences,
     run_sweep,
     summarise,
@@ -143,36 +145,14 @@ with pd.option_context("display.max_rows", None):
     )
 
 # %%
-names = {
-    "age_sex": "Cox: age and sex",
-    "ecg_15": "Cox: 15 ECG measurements",
-    "age_sex_ecg_15": "Cox: age, sex and 15",
-    "random_encoder": "random encoder",
-    "reconstruction": "reconstruction only",
-    "oracle_ecg": "oracle: ECG part",
-    "oracle": "oracle: true hazard",
-}
-several = summary.encoder[summary.encoder != "none"].nunique() > 1
-label = summary.initialisation.replace(names)
-if several:
-    label += summary.encoder.map(lambda name: "" if name == "none" else f", {name}")
-given = summary.labels.map(lambda n: f"{n} training events" if n else "all events")
-learns = ~summary.initialisation.str.startswith("oracle")
-forest = summary.assign(
-    label=label,
-    group=summary.cohort
-    + " cohort, "
-    + summary.protocol
-    + " protocol, "
-    + given.where(learns, "the truth"),
-)
+forest = name_lines(summary)
 if restricted and summary[["n", "events"]].to_numpy().min() < 10:
     forest = forest.drop(columns=["n", "events"])
 plots.plot_forest(
-    forest.sort_values("group", kind="stable"),
+    forest,
     source,
     xlabel="C-index, mean over folds (0.5 = chance)",
-    highlight=list(label[summary.initialisation == "aligned"]),
+    highlight=list(forest.label[forest.initialisation == "aligned"]),
     digits=2,
     title="Every method, every fold",
     note=f"{level:.0%} interval over folds, corrected for shared training patients",
@@ -241,7 +221,7 @@ if points.empty:
     print("fewer than 10 events in a training part: no curve is shown")
 else:
     figure = plots.plot_learning_curve(
-        points.replace({"label": names}),
+        points.replace({"label": LABELS}),
         source,
         xlabel="Events in a training part (number)",
         ylabel="C-index, mean over folds (0.5 = chance)",
@@ -265,8 +245,8 @@ for row in gaps.itertuples():
         else "not clearly different"
     )
     print(
-        f"{row.cohort}, {row.protocol}, {count} training events: aligned - scratch {row.estimate:+.2f} "
-        f"({row.low:+.2f} to {row.high:+.2f}), {word}; ahead in {row.wins} of {row.folds} folds"
+        f"{row.cohort}, {row.protocol}, {count} training events: {word},\n"
+        f"  aligned - scratch {row.estimate:+.2f} ({row.low:+.2f} to {row.high:+.2f}), ahead in {row.wins} of {row.folds} folds"
     )
 
 # %% [markdown]

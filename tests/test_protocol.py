@@ -27,6 +27,7 @@ from ecgrepro.protocol import (
     finetune_settings,
     learning_curve,
     limit_labels,
+    name_lines,
     open_cohort,
     paired_differences,
     pooled_c_index,
@@ -558,6 +559,19 @@ def test_learning_curve_and_its_paired_gap():
     assert gaps.low[20] < 0.01
     spread = curve.high - curve.low
     assert (gaps.high - gaps.low < spread.min()).all(), "pairing must remove what folds share"
+
+
+def test_lines_of_the_forest_are_named_apart(swept):
+    summary = summarise(collect(swept))
+    lines = name_lines(summary)
+    assert len(lines) == len(summary)
+    assert not lines.duplicated(["group", "label"]).any()
+    assert "learning, study, all events" in set(lines.group)
+    assert lines.group[lines.initialisation == "oracle"].tolist() == ["learning, study, the truth"]
+    two = pd.concat([summary, summary[summary.encoder == "cnn"].assign(encoder="dual_attention")])
+    named = name_lines(two.reset_index(drop=True))
+    assert not named.duplicated(["group", "label"]).any()
+    assert {"scratch, cnn", "scratch, dual_attention", "Cox: age and sex"} <= set(named.label)
 
 
 def test_folds_without_value_are_counted_and_left_out():

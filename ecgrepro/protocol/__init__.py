@@ -16,10 +16,18 @@ from ecgrepro.protocol.starts import (
     starting_model,
 )
 from ecgrepro.protocol.sweep import run_sweep, sweep_of
-from ecgrepro.protocol.table import collect, learning_curve, paired_differences, summarise
+from ecgrepro.protocol.table import (
+    LABELS,
+    collect,
+    learning_curve,
+    name_lines,
+    paired_differences,
+    summarise,
+)
 
 __all__ = [
     "BASELINES",
+    "LABELS",
     "NETWORKS",
     "PROTOCOLS",
     "Arm",
@@ -30,6 +38,7 @@ __all__ = [
     "finetune_settings",
     "learning_curve",
     "limit_labels",
+    "name_lines",
     "open_cohort",
     "paired_differences",
     "pooled_c_index",

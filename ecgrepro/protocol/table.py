@@ -9,7 +9,7 @@ import pandas as pd
 
 from ecgrepro.cohorts.division import NULL
 from ecgrepro.errors import InputError
-from ecgrepro.protocol.arms import COX
+from ecgrepro.protocol.arms import COX, NO_ENCODER
 from ecgrepro.protocol.run import ArmResult
 from ecgrepro.survival import Interval, nadeau_bengio_interval
 
@@ -108,6 +108,35 @@ def summarise(folds: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     null = table.loc[table["cohort"] == NULL, [*method, "estimate", "low", "high"]]
     null = null.rename(columns={"estimate": "null", "low": "null_low", "high": "null_high"})
     return table.merge(null, on=method, how="left", validate="m:1")
+
+
+LABELS = {
+    "age_sex": "Cox: age and sex",
+    "ecg_15": "Cox: 15 ECG measurements",
+    "age_sex_ecg_15": "Cox: age, sex and 15",
+    "random_encoder": "random encoder",
+    "reconstruction": "reconstruction only",
+    "oracle_ecg": "oracle: ECG part",
+    "oracle": "oracle: true hazard",
+}
+"""What a figure calls a method."""
+
+
+def name_lines(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary with what a forest plot needs besides: `label` and `group` in words, groups together.
+
+    The encoder is named only where there are several; oracles learn from no events and have a group of their own.
+    """
+    label = summary["initialisation"].replace(LABELS)
+    networks = summary["encoder"] != NO_ENCODER
+    if summary.loc[networks, "encoder"].nunique() > 1:
+        label = label.mask(networks, label + ", " + summary["encoder"])
+    given = summary["labels"].map(
+        lambda count: f"{count} training events" if count else "all events"
+    )
+    given = given.mask(summary["initialisation"].str.startswith("oracle"), "the truth")
+    group = summary["cohort"] + ", " + summary["protocol"] + ", " + given
+    return summary.assign(label=label, group=group).sort_values("group", kind="stable")
 
 
 def paired_differences(
