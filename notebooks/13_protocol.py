@@ -106,7 +106,7 @@ folds = collect(results)
 # A fold in which no two test patients are comparable has no C-index; it stays empty and is left out of means.
 # The column *labels* gives the training events of a fold, 0 meaning all; *n* and *events* are those tested.
 
-# %% tags=["output_scroll"]
+# %% tags=["output_scroll", "nbval-ignore-output"]
 keys = ["cohort", "protocol", "labels", "encoder", "initialisation", "seed"]
 wide = folds.pivot_table(index=keys, columns="fold", values="c_index")
 per_seed = folds.groupby(keys)[["n", "events"]].sum()
@@ -126,7 +126,7 @@ with pd.option_context("display.max_rows", None):
 # {cite}`nadeau2003`. It takes the patients outside the test part for $n_\text{train}$, also where only some of them
 # are used: with few labels the intervals are too wide rather than too narrow.
 
-# %% tags=["output_scroll"]
+# %% tags=["output_scroll", "nbval-ignore-output"]
 summary = summarise(folds, level)
 beside = ["age_sex", "ecg_15", "age_sex_ecg_15", "random_encoder"]
 beside += ["oracle_ecg", "oracle", "null"]
@@ -164,7 +164,7 @@ plots.plot_forest(
 # Halves leave less to learn from than four fifths, and fewer folds leave a wider interval; neither protocol flatters
 # by itself. Where a patient has several rows, the study's protocol would, and is refused.
 
-# %% tags=["output_scroll"]
+# %% tags=["output_scroll", "nbval-ignore-output"]
 both = summary.pivot_table(
     index=["cohort", "labels", "encoder", "initialisation"],
     columns="protocol",
@@ -178,7 +178,7 @@ with pd.option_context("display.max_rows", None):
 # (differences-over-the-same-folds)=
 # ## Differences over the same folds
 
-# %% tags=["output_scroll"]
+# %% tags=["output_scroll", "nbval-ignore-output"]
 differences = paired_differences(folds, level=level)
 verdict = np.select(
     [differences.low > 0, differences.high < 0],
@@ -231,7 +231,7 @@ else:
     )
     display(figure)
 
-# %%
+# %% tags=["nbval-ignore-output"]
 gaps = differences[
     (differences["first"] == "aligned") & (differences["second"] == "scratch")
 ].sort_values(["cohort", "protocol", "events_train"])
@@ -254,7 +254,7 @@ for row in gaps.itertuples():
 #
 # On the null cohort every interval should contain 0.5, except about one in twenty by chance.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 null = summary[summary.cohort == "null control"]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
@@ -278,6 +278,8 @@ for path, table in tables.items():
 # ## Checks
 
 # %%
+print(f"{len(folds)} folds, {len(arms)} arms, {len(summary)} lines")
+print(f"{len(differences)} paired differences, {len(points)} points of the curve")
 assert not folds.duplicated([*keys, "fold"]).any()
 assert folds.c_index.dropna().between(0, 1).all()
 tested = folds.groupby(["cohort", "protocol", "seed", "fold"]).test_rows.nunique()

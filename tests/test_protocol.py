@@ -362,6 +362,21 @@ def test_an_arm_is_recorded_and_found_finished(trained, monkeypatch):
         run_arm(arm, trained)  # other settings: not the same arm
 
 
+def test_an_arm_gives_the_same_numbers_on_any_number_of_threads(trained, tmp_path):
+    arm = Arm("learning", "cnn", "scratch", "study", 42)
+    copy = tmp_path / "run"
+    shutil.copytree(trained, copy, ignore=shutil.ignore_patterns("arms"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2 if threads == 1 else 1)
+    try:
+        again = run_arm(arm, copy)
+        assert torch.get_num_threads() == (2 if threads == 1 else 1), "left as it was"
+    finally:
+        torch.set_num_threads(threads)
+    first = run_arm(arm, trained)
+    assert again.record["outputs"] == first.record["outputs"]
+
+
 def test_a_changed_result_is_refused(trained, tmp_path):
     from ecgrepro.protocol import read_arm
 

@@ -3,6 +3,8 @@
 import dataclasses
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from ecgrepro.biomarkers import COVARIATES, with_covariates
 from ecgrepro.dependencies import code_fingerprint
@@ -96,12 +99,13 @@ def run_arm(arm: Arm, folder: Path) -> ArmResult:
     if finished is not None:
         return finished
     data = open_cohort(folder, arm.cohort)
-    if settings is not None:
-        folds, scores = _network_folds(arm, folder, data, settings, place / "checkpoints")
-    elif arm.initialisation in COX:
-        folds, scores = _cox_folds(arm, folder, data)
-    else:
-        folds, scores = _oracle_folds(arm, data)
+    with _one_thread():
+        if settings is not None:
+            folds, scores = _network_folds(arm, folder, data, settings, place / "checkpoints")
+        elif arm.initialisation in COX:
+            folds, scores = _cox_folds(arm, folder, data)
+        else:
+            folds, scores = _oracle_folds(arm, data)
     for name, table in ((FOLDS, folds), (SCORES, scores)):
         with atomic_path(place / name) as temporary:
             table.to_csv(temporary, index=False)
@@ -152,6 +156,20 @@ def risk_data(data: CohortData, train: IntArray, validation: IntArray) -> RiskDa
         train=np.arange(len(train)),
         validation=np.arange(len(train), len(rows)),
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread: with few patients the last digits, which threads change, grow to whole points.
+
+    Arms are meant to run side by side anyway.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _network_folds(
