@@ -162,7 +162,7 @@ plots.plot_forest(
 # ## The study's protocol beside folds grouped by patient
 #
 # Halves leave less to learn from than four fifths, and fewer folds leave a wider interval; neither protocol flatters
-# by itself. Where a patient has several rows, the study's protocol would, and is refused.
+# by itself. Where a patient has several rows, the study's protocol would, and is left out.
 
 # %% tags=["output_scroll", "nbval-ignore-output"]
 both = summary.pivot_table(
