@@ -1,10 +1,11 @@
 # One rule a notebook: the only place that says which chapter needs what.
-# Settings: profile, run, and parameters that hold for every chapter that declares them (release, text_model).
+# `python -m ecgrepro.book` calls it (through make) with the run, whose parameters it has written, and the chapter.
+import os
+
 from ecgrepro import runs
 from ecgrepro.dependencies import modules_behind
 from ecgrepro.files import atomic_path
 from ecgrepro.pages import dressed
-from ecgrepro.parameters import prepare_run
 
 NEEDS = {
     "01_data": [],
@@ -35,27 +36,14 @@ NEEDS = {
     "99_status": ["release", "encoders", "probes", "evaluation", "published", "protocol_summary"],
 }
 
-# Threads that Snakemake hands to OpenMP; fixed, because their number changes last digits. Alone on the machine,
-# chapter 6 uses two; the risk chapters run side by side with one each.
-THREADS = {"06_alignment": 2}
 # The longest first.
 PRIORITY = {"13_protocol": 2, "09_risk": 1}
 
-RUN = prepare_run(
-    config.get("profile") or "demo",
-    {name: config.get(name) or "" for name in ("release", "text_model")},
-    runs.CHAPTERS,
-    config.get("run") or "",
-)
-FOLDER = f"runs/{RUN}"
+os.environ[runs.BY_MAKE] = "1"  # its jobs write to the run also where a chapter was edited
+FOLDER = config["folder"]
+CHAPTER = config.get("chapter")
 PAGES = glob_wildcards("book/{page}.md").page
 EXECUTED = [f"{FOLDER}/executed/{chapter}.ipynb" for chapter in NEEDS]
-
-# Switching to another run must render again: this file changes only then.
-rendered_run = Path("_build/run.txt")
-if not rendered_run.is_file() or rendered_run.read_text() != RUN:
-    with atomic_path(rendered_run.absolute()) as temporary:
-        temporary.write_text(RUN)
 
 
 def made_by(chapter):
@@ -97,28 +85,35 @@ for chapter in NEEDS:
         output:
             executed=f"{FOLDER}/executed/{chapter}.ipynb",
             artefacts=made_by(chapter),
-        threads: THREADS.get(chapter, 1)
+        # Snakemake hands it to OpenMP; the same everywhere, because the number of threads changes last digits.
+        threads: 1
         priority: PRIORITY.get(chapter, 0)
         params:
             chapter=chapter,
         shell:
-            "echo 'running {params.chapter}' && papermill {input.notebook} {output.executed} --kernel python3"
+            "echo 'running {params.chapter}' && papermill {input.notebook:q} {output.executed:q} --kernel python3"
             " -f {input.parameters} --no-progress-bar --log-level WARNING"
 
 
-rule needs:
-    """All that one chapter stands on, so that it can be rerun alone: --config chapter=06_alignment."""
+rule chapters:
+    """All chapters, and no pages."""
     input:
-        needed_by(config["chapter"]) if config.get("chapter") in NEEDS else [],
+        EXECUTED,
+
+
+rule needs:
+    """All that one chapter stands on, so that it can be rerun alone."""
+    input:
+        needed_by(CHAPTER) if CHAPTER else [],
+
+
+rule chapter:
+    """One chapter and all that it stands on."""
+    input:
+        f"{FOLDER}/executed/{CHAPTER}.ipynb" if CHAPTER else [],
 
 
 rule sweep:
     """What the arms of chapter 13 stand on; protocol.smk runs them."""
     input:
         needed_by("13_protocol"),
-
-
-rule chapter:
-    """One chapter and all that it stands on: --config chapter=06_alignment."""
-    input:
-        f"{FOLDER}/executed/{config.get('chapter')}.ipynb" if config.get("chapter") in NEEDS else [],

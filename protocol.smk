@@ -3,17 +3,19 @@
 # Which arms: the chapter's parameters in the run (a profile sets them). An interrupted arm goes on where it stood.
 #
 #   make protocol PROFILE=protocol CORES=16
+import os
 import re
 
-from ecgrepro import ROOT
+from ecgrepro import ROOT, runs
 from ecgrepro.dependencies import modules_behind
 from ecgrepro.parameters import effective_parameters
 from ecgrepro.protocol.run import files_behind
 from ecgrepro.protocol.starts import ALIGNED, start_path
 from ecgrepro.protocol.sweep import starts_of, sweep_of
 
-RUN = config["run"]
-FOLDER = Path("runs") / RUN
+os.environ[runs.BY_MAKE] = "1"
+FOLDER = Path(config["folder"])
+RUN = FOLDER.name
 ARMS = {arm.name: arm for arm in sweep_of(ROOT / FOLDER, effective_parameters("13_protocol", RUN))[0]}
 
 

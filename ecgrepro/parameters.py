@@ -9,6 +9,7 @@ import ast
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from ecgrepro import ROOT
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path
 
+RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _PARAMETERS_CELL = re.compile(r'^# %% tags=\["parameters"\]\n(.*?)(?=^# %%|\Z)', re.M | re.S)
 
 
@@ -48,8 +50,70 @@ def check_names(chapter: str, declared: Mapping[str, Any], namespace: Mapping[st
     for source in namespace.get("In", []):
         if source.startswith("# Parameters\n"):
             for statement in ast.parse(source).body:
-                if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                    _require_known(statement.targets[0].id, declared, f"chapter {chapter}")
+                if not isinstance(statement, ast.Assign):
+                    continue
+                name = ast.unparse(statement.targets[0])
+                if not name.startswith("PAPERMILL_"):  # what --inject-paths adds
+                    _require_known(name, declared, f"chapter {chapter}")
+
+
+def fitted(name: str, value: Any, default: Any) -> Any:
+    """Return a parameter's value in the kind of its default: a command line knows text and numbers only.
+
+    "false" becomes False, "5" a number, a bare name where a list is asked for the list of that name, and a leading
+    "~" the home folder. A default of None takes anything.
+
+    Raises
+    ------
+    InputError
+        The value cannot be of that kind; the sentence says how to write it.
+    """
+    if isinstance(value, str) and isinstance(default, list | dict) and value[:1] in "[{":
+        value = yaml.safe_load(value)
+    if isinstance(default, list) and isinstance(value, str | int | float):
+        value = [value]
+    if isinstance(default, list) and isinstance(value, list | tuple):
+        return [fitted(name, entry, default[0] if default else None) for entry in value]
+    if isinstance(value, str) and isinstance(default, bool | int | float):
+        value = _number_or_truth(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(default, int):
+        fits = number and float(value).is_integer()
+    elif isinstance(default, float):
+        fits = number
+    elif isinstance(default, str):
+        value = os.path.expanduser(str(value)) if number else value
+        fits = isinstance(value, str)
+    else:
+        fits = default is None or isinstance(value, type(default))
+    if not fits:
+        raise InputError(
+            f"Parameter {name} is {value!r}: give {_KINDS[type(default)]}, for example {default!r}."
+        )
+    if isinstance(default, str):
+        return os.path.expanduser(value)
+    return value if default is None or isinstance(default, dict) else type(default)(value)
+
+
+def _number_or_truth(text: str) -> bool | float | str:
+    """What a word on a command line means, if it means a number or a truth value."""
+    truth = {"true": True, "false": False}.get(text.lower())
+    try:
+        return float(text) if truth is None else truth
+    except ValueError:
+        return text
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "names with values",
+}
 
 
 def profile_parameters(profile: str) -> dict[str, dict[str, Any]]:
@@ -61,8 +125,9 @@ def profile_parameters(profile: str) -> dict[str, dict[str, Any]]:
     content = yaml.safe_load(path.read_text()) or {}
     for chapter, values in content.items():
         declared = declared_parameters(chapter)
-        for name in values:
+        for name, value in values.items():
             _require_known(name, declared, f"chapter {chapter}, profiles/{path.name}")
+            values[name] = fitted(name, value, declared[name])
     return content
 
 
@@ -93,14 +158,31 @@ def prepare_run(
     Returns
     -------
     str
-        The run's name.
+        The run's name. Two overrides that differ never share one, even if their last folders have one name.
+
+    Raises
+    ------
+    InputError
+        A name that no folder of a run can have, or of a run that was made from something else.
     """
-    overrides = {name: value for name, value in overrides.items() if value != ""}
+    overrides = {name: _same_path(value) for name, value in overrides.items() if value != ""}
+    if (run and not RUN_NAME.fullmatch(run)) or ".." in run:
+        raise InputError(
+            f"RUN is {run!r}: use letters, digits, dot, hyphen and underscore, and no dot at the start."
+        )
     recorded = ROOT / "runs" / run / "parameters"
     if run and not overrides and recorded.is_dir() and run != profile:
         return run
-    parts = [profile, *(Path(str(value)).name for value in overrides.values())]
-    run = run or re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
+    differs = {} if not run else _made_otherwise(run, overrides, chapters)
+    for name, value in differs.items():
+        raise InputError(
+            f"Run {run!r} was made with {name} {value!r}: name another RUN, or leave RUN out."
+        )
+    if not run:
+        parts = [profile, *(Path(str(value)).name for value in overrides.values())]
+        run = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
+        if _made_otherwise(run, overrides, chapters):
+            run += f"-{hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]}"
     known = {name for chapter in chapters for name in declared_parameters(chapter)}
     for name in overrides:
         _require_known(name, dict.fromkeys(known), "any chapter")
@@ -111,6 +193,22 @@ def prepare_run(
             with atomic_path(path) as temporary:
                 temporary.write_text(text)
     return run
+
+
+def _same_path(value: Any) -> Any:
+    """One spelling of a path, so that two can be told apart; anything else as it is."""
+    return os.path.normpath(os.path.expanduser(value)) if isinstance(value, str) else value
+
+
+def _made_otherwise(
+    run: str, overrides: Mapping[str, str], chapters: tuple[str, ...]
+) -> dict[str, Any]:
+    """Which of the overrides a recorded run was made without, and with what in their place."""
+    recorded: dict[str, Any] = {}
+    for chapter in chapters:
+        path = ROOT / "runs" / run / "parameters" / f"{chapter}.yaml"
+        recorded |= yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return {k: recorded[k] for k, v in overrides.items() if k in recorded and recorded[k] != v}
 
 
 def slug(chapter: str, changed: Mapping[str, Any]) -> str:

@@ -1,22 +1,33 @@
 """The run folder: how a chapter reads and writes there, and what it records.
 
 A run is `runs/<name>/`. Chapters pass files to one another through it and in no other way. A chapter that
-is rerun by hand with other parameters writes to a trial folder inside the run, so that an experiment never
-overwrites what the book shows.
+is rerun by hand with other parameters, or whose cells were edited, writes to a trial folder inside the run, so that
+an experiment never overwrites what the book shows.
 """
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ecgrepro import ROOT
 from ecgrepro.artefacts import ARTEFACTS, CHAPTERS, artefact_named, artefacts_of
+from ecgrepro.book.notebooks import edited_cells
 from ecgrepro.errors import InputError
 from ecgrepro.files import read_json, write_json
-from ecgrepro.parameters import check_names, declared_parameters, effective_parameters, slug
+from ecgrepro.parameters import (
+    check_names,
+    declared_parameters,
+    effective_parameters,
+    fitted,
+    slug,
+)
 from ecgrepro.provenance import describe_environment, hash_paths
+
+BY_MAKE = "ECGREPRO_BY_MAKE"
+"""Environment variable: the book itself runs this chapter, from the files as they are now."""
 
 __all__ = ["ARTEFACTS", "CHAPTERS", "Run", "artefacts_of", "start"]
 
@@ -30,6 +41,7 @@ class Run:
     folder: Path
     output: Path
     parameters: dict[str, Any]
+    namespace: MutableMapping[str, Any] = field(default_factory=dict, repr=False)
     started: float = field(default_factory=time.perf_counter)
     inputs: dict[str, Path] = field(default_factory=dict)
     outputs: dict[str, Path] = field(default_factory=dict)
@@ -37,8 +49,9 @@ class Run:
     def read(self, name: str) -> Path:
         """Path of an artefact that must exist; the error names the command that makes it."""
         artefact = artefact_named(name)
-        base = self.output if artefact.chapter == self.chapter else self.folder
-        path = base / artefact.path
+        path = self.output / artefact.path
+        if artefact.chapter != self.chapter or not path.exists():
+            path = self.folder / artefact.path
         if not path.exists():
             raise InputError(
                 f"{_shown(path)} is missing: `make needs CHAPTER={self.chapter} RUN={self.name}` "
@@ -55,6 +68,7 @@ class Run:
             raise InputError(
                 f"Chapter {self.chapter} may not write {artefact.path}: chapter {artefact.chapter} owns it."
             )
+        self._leave_the_run_if_edited()
         path = self.output / artefact.path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.outputs[name] = path
@@ -62,9 +76,21 @@ class Run:
 
     def scratch(self, name: str) -> Path:
         """Folder for files that nobody reads after the chapter: checkpoints, simulated releases."""
+        self._leave_the_run_if_edited()
         path = self.output / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _leave_the_run_if_edited(self) -> None:
+        """From the first edited cell on, write to a trial, as with other parameters."""
+        if self.output != self.folder or BY_MAKE in os.environ:
+            return
+        edited = edited_cells(self.chapter, self.namespace.get("In", []))
+        if edited:
+            self.output = self.folder / "trials" / slug(self.chapter, {"edited": edited})
+            self.outputs = {}
+            first = edited[0].strip().splitlines()[0]
+            print(f"Edited cells ({first} ...): results go to {_shown(self.output)}.")
 
     @property
     def source(self) -> str:
@@ -98,8 +124,10 @@ class Run:
         return record
 
 
-def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
+def start(chapter: str, namespace: MutableMapping[str, Any]) -> Run:
     """Open the run folder for a chapter: refuse mistyped parameters, choose where results go.
+
+    Values that a command line gave as text are put back into the namespace in the kind of their default.
 
     Parameters
     ----------
@@ -111,18 +139,19 @@ def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
     Returns
     -------
     Run
-        Writes go to `runs/<run>/` when all parameters are those of the run, else to
-        `runs/<run>/trials/<chapter>-<what differs>/`.
+        Writes go to `runs/<run>/` when all parameters are those of the run and no cell that ran before was edited,
+        else to `runs/<run>/trials/<chapter>-<what differs>/`. `make` itself always writes to the run.
 
     Raises
     ------
     InputError
-        A parameter name that the chapter does not have, or a run that was never made.
+        A parameter that the chapter does not have, or whose value is of another kind.
     """
     declared = declared_parameters(chapter)
     check_names(chapter, declared, namespace)
-    given = {name: namespace[name] for name in declared}
-    name = str(given["run"])
+    given = {name: fitted(name, namespace[name], default) for name, default in declared.items()}
+    namespace.update(given)
+    name = given["run"]
     folder = ROOT / "runs" / name
     expected = effective_parameters(chapter, name)
     changed = {key: value for key, value in given.items() if value != expected[key]}
@@ -130,7 +159,7 @@ def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
     if changed:
         output = folder / "trials" / slug(chapter, changed)
         print(f"Other parameters than run {name!r} ({changed}): results go to {_shown(output)}.")
-    return Run(name, chapter, folder, output, given)
+    return Run(name, chapter, folder, output, given, namespace)
 
 
 def _shown(path: Path) -> Path:

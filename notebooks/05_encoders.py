@@ -242,6 +242,7 @@ assert [
     lead for lead, size in zip(signals.LEADS, moved, strict=True) if size > 0
 ] == ["V2"]
 assert max(company.values()) < 1e-4
+assert best > 0, "no time was measured"
 
 # %% [markdown]
 # ## Provenance

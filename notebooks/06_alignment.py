@@ -146,7 +146,7 @@ for loss in losses:
         restart="if_changed",
     )
 
-# %%
+# %% tags=["trained"]
 for loss, result in results.items():
     history = result.history
     first, last = history.iloc[0], history.iloc[-1]
@@ -194,7 +194,7 @@ plots.plot_monitors(
     references={"mean_pairwise_cosine": (1.0, "collapsed")},
 )
 
-# %%
+# %% tags=["trained"]
 ends = pd.DataFrame(
     {loss: history.loc[best[loss]] for loss, history in histories.items()}
 ).T
@@ -215,7 +215,7 @@ ends[watched].astype(float).round(2)
 # over texts, so that guessing the commonest text earns next to nothing. A loss that no longer improves it is stopped.
 # It does not depend on the loss; test patients have no part in it.
 
-# %%
+# %% tags=["trained"]
 chosen = str(ends.criterion.astype(float).idxmax())
 model = results[chosen].model
 print(f"validation chooses {chosen}, epoch {best[chosen]} of {epochs}")
@@ -228,7 +228,7 @@ print(f"validation chooses {chosen}, epoch {best[chosen]} of {epochs}")
 # order, and *commonest first*, which ignores the ECG and ranks texts by their frequency in training.
 # The second is the harder one, because many records share a text.
 
-# %%
+# %% tags=["trained"]
 vectors = embed(model, data.signals, data.rows, packed.rate, data.z_text)
 patients = index.patient_id.loc[kept].to_numpy()
 retrieval = probing.retrieval_both_ways(
@@ -257,7 +257,7 @@ plots.plot_retrieval(
     retrieval, source, title="Recall at k on held-out patients", note=note
 )
 
-# %%
+# %% tags=["trained"]
 forth = retrieval.loc["ECG to report"]
 for k in forth.index:
     row = forth.loc[k]
@@ -311,7 +311,7 @@ for name in compare_texts if own_text == "statements" else []:
     made = embed(result.model, data.signals, data.rows, packed.rate, other.z_text)
     embedded[name] = (made, other.text_ids)
 
-# %%
+# %% tags=["trained"]
 labels = superclass_matrix(index.loc[kept], release.statements)
 parts = (data.train, data.validation, test)
 rows = []
@@ -373,7 +373,7 @@ plots.plot_reconstruction(
     note=f"ecg_id {kept[test[typical]]}, the median error of {len(errors)} test ECGs; encoder {encoder}, {chosen}",
 )
 
-# %%
+# %% tags=["trained"]
 print(
     f"mean squared error on {len(errors)} test ECGs: {errors.mean():.2f} (1 = drawing a flat line)"
 )
@@ -425,6 +425,12 @@ assert vectors.e_ecg.shape == vectors.e_text.shape == (len(kept), 512)
 assert (kept == ecg_ids).all(), "rows of the arrays must stay those of ecg_ids"
 for loss, result in results.items():
     assert np.isfinite(result.history.validation_total).all(), f"{loss} diverged"
+assert 0.3 < errors.mean() < 1.3, "the decoder does worse than a flat line"
+if epochs >= 8 and {"cosine_positive", "soft_infonce"} <= set(losses):
+    without, within = ends.loc["cosine_positive"], ends.loc["soft_infonce"]
+    assert without.mean_pairwise_cosine > 0.9, "without negatives, no collapse?"
+    assert within.mean_pairwise_cosine < without.mean_pairwise_cosine - 0.1
+    assert within.criterion > without.criterion, "negatives do not help retrieval"
 
 # %% [markdown]
 # ## Provenance

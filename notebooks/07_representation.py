@@ -91,7 +91,7 @@ print(
 # For an ECG of a held-out patient, all distinct reports are ranked by cosine.
 # Retrieval is generous company: a near miss usually shares the rhythm or the wall.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 test = np.flatnonzero(split == "test")
 abnormal = [i for i in test if "NORM" not in index.scp_codes.iloc[i]][:queries]
 nearest = probing.nearest_reports(
@@ -146,7 +146,7 @@ features = {
     "age and sex": people,
 }
 
-# %%
+# %% tags=["trained"]
 parts = [np.flatnonzero(split == part) for part in ("train", "validation", "test")]
 probes = {
     name: probing.linear_probe(
@@ -181,7 +181,7 @@ plots.plot_forest(
 # Hypertrophy is judged by voltage, which z-scoring erased. The column HYP of the table shows what each input
 # still knows of it: compare the rows with and without voltages.
 
-# %%
+# %% tags=["trained"]
 hyp = table[table["class"] == "HYP"].set_index("label").auroc
 print(
     f"HYP: aligned {hyp['aligned encoder']:.2f}, with voltages {hyp['aligned + voltages']:.2f}, "
@@ -206,7 +206,7 @@ print(
 # One caution belongs to every such figure on PTB-XL: the reports *are* the labels, so these statements were seen
 # in training. It is not zero-shot in the sense of a finding nobody ever named.
 
-# %%
+# %% tags=["trained"]
 asked = ["NORM", "IMI", "CLBBB", "CRBBB", "LVH", "AFIB", "LAFB", "1AVB"]
 vectors = np.load(chapter.read("statement_vectors"))
 statements = release.statements.index
@@ -286,6 +286,12 @@ assert not set(patients[parts[0]]) & set(patients[test]), (
     "a patient is in train and test"
 )
 assert set(table["class"]) <= {*SUPERCLASSES, "macro"}
+assert aligned.estimate > 0.5, "the encoder knows less of the labels than a coin"
+assert words.auroc.dropna().between(0, 1).all()
+for _, ranked in nearest.groupby("query"):
+    assert ranked.report.is_unique, "a report is offered twice"
+    assert ranked.cosine.is_monotonic_decreasing
+    assert ranked.cosine.le(1.001).all()
 
 # %% [markdown]
 # ## Provenance

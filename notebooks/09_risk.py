@@ -162,7 +162,7 @@ for cohort, arm in arms:
         )
     )
 
-# %%
+# %% tags=["trained"]
 for (cohort, arm), result in results.items():
     last = result.history.loc[result.best_epoch]
     print(
@@ -200,7 +200,7 @@ plots.plot_history(
     f"validation n = {count['validation', 'n']}, {count['validation', 'events']} events",
 )
 
-# %%
+# %% tags=["trained"]
 chosen = results[main, "fine-tuned"]
 keep = [
     "train_total",
@@ -218,7 +218,7 @@ chosen.history[keep].round(2).rename(columns=lambda name: name.replace("_", " ")
 # Each patient now has one number per arm. Training patients' scores are kept too, for the record, and never used
 # in an evaluation.
 
-# %%
+# %% tags=["trained"]
 risk_scores = pd.concat(scores, ignore_index=True)
 on_validation = []
 for (cohort, arm), part in risk_scores[risk_scores.split == "validation"].groupby(
@@ -267,6 +267,10 @@ save_weights(
 splits = follow_up.groupby(["cohort", "patient_id"]).split.nunique()
 assert splits.max() == 1, "a patient crosses a split"
 assert np.isfinite(risk_scores.risk).all()
+tuned = results[main, "fine-tuned"]
+before, after = tuned.history.loc[0], tuned.history.loc[tuned.best_epoch]
+assert after.validation_risk < before.validation_risk + 0.2, "tuning made it worse"
+assert 0.3 < after.validation_recon < 1.3, "the decoder does worse than a flat line"
 assert len(risk_scores) == sum(
     (follow_up.cohort == cohort).sum() for cohort, _ in arms
 )

@@ -125,7 +125,7 @@ scores = {cohort: scores_of(part, cohort) for cohort, part in patients.items()}
 # same resamples.
 
 
-# %%
+# %% tags=["trained"]
 def limits(found: Replicates) -> dict[str, float]:
     """Estimate and interval, as columns of a table."""
     c = found.interval()
@@ -185,7 +185,7 @@ plots.plot_forest(
 # resample, on the same patients. The table asks many questions at once: where nothing differs, about one in twenty
 # of its intervals excludes 0 all the same.
 
-# %%
+# %% tags=["trained"]
 differences = pd.DataFrame(
     [
         {"cohort": cohort, "fine-tuned against": other}
@@ -208,7 +208,7 @@ differences.rename(columns={"estimate": "ΔC"}).round(3).assign(verdict=verdict)
 # In the null cohort events and times were drawn without looking at the ECG. An interval that excludes 0.5 there
 # would mean that the pipeline leaks (or the one in twenty that does so by chance).
 
-# %%
+# %% tags=["trained"]
 null = evaluation[evaluation.cohort == "null control"]
 for row in null.itertuples():
     inside = "contains" if row.low <= 0.5 <= row.high else "EXCLUDES"
@@ -224,7 +224,7 @@ for row in null.itertuples():
 # patients. For testing, look at the width of the interval, and at the smallest difference to the first baseline
 # that could have been seen (half the width of the paired interval).
 
-# %%
+# %% tags=["trained"]
 size, sentences = {}, []
 for cohort, part in patients.items():
     events = part.groupby("split").event.sum()
@@ -257,7 +257,7 @@ pd.DataFrame(size)
 # **Optimism**: the C-index on the very patients from whom a method learned, less that on the test patients. All
 # other numbers of this page are from test patients.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 optimism = {}
 for cohort, part in patients.items():
     train = part[part.split == "train"]
@@ -347,7 +347,7 @@ if not judged:
         f"fewer than 10 events by {by_then}, or fewer than 10 patients followed so far: no probabilities"
     )
 
-# %%
+# %% tags=["trained"]
 compared = [
     name
     for name in ("fine-tuned", "age and sex", "15 ECG measurements")
@@ -458,7 +458,7 @@ if judged:
     display(figure)
 
 
-# %%
+# %% tags=["trained"]
 def with_interval(found: Replicates, digits: int) -> str:
     """Estimate and interval, in words."""
     c = found.interval()
@@ -540,7 +540,7 @@ for characteristic, label in characteristics.items():
     pairs[characteristic] = list(counts.index)
     parts |= {name: (label == name).to_numpy() for name in counts.index}
 
-# %%
+# %% tags=["trained"]
 beside = [name for name in ("fine-tuned", "age and sex") if name in methods[main]]
 order, ratio, lines = {}, {}, []
 for name, mask in parts.items():
@@ -584,7 +584,7 @@ plots.plot_forest(
     digits=2,
 )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 clear, asked = [], 0
 for characteristic, (one, two) in pairs.items():
     for what, found in (("C-index", order), ("observed / expected", ratio)):
@@ -686,7 +686,7 @@ else:
 # An attribution that stays the same when the network's weights are replaced by random ones explains the ECG, not
 # the model. The rank correlation between both should therefore be small.
 
-# %%
+# %% tags=["trained"]
 sanity = attribution.randomised_weights_check(
     lambda network, ecg: attribution.lead_occlusion(
         attribution.as_risk_function(network), ecg
@@ -721,6 +721,16 @@ for cohort, part in patients.items():
     assert {"fine-tuned", *baseline_columns(part)} <= set(methods[cohort])
 for found in integrated.values():
     assert 0 < found.estimate < 1
+assert -0.2 < optimism[main]["fine-tuned"] < 0.5, "train and test were mixed up"
+assert asked == len(pairs) * (2 if judged else 1), "a difference was not looked at"
+assert {c.split(" by ")[1] for c in clear} <= set(pairs)
+assert sanity.signed.nanmean() < 0.9, "the explanation is not of the model"
+for row in null[null.label == "fine-tuned"].itertuples():
+    assert row.low - 0.1 < 0.5 < row.high + 0.1, (
+        "the null cohort is told from chance"
+    )
+if "oracle: true hazard" in methods[main]:
+    assert concordance[main]["oracle: true hazard"].estimate > 0.6
 for one, two in pairs.values():
     assert not (parts[one] & parts[two]).any(), "a patient is in both groups"
 

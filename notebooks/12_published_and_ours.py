@@ -142,7 +142,7 @@ plots.plot_forest(
     digits=2,
 )
 
-# %%
+# %% tags=["trained"]
 suppress_table(
     table.set_index(["group", "label"]).round(3),
     ["n", "events"],
@@ -159,7 +159,7 @@ suppress_table(
 # | loss | positives only | the one that validation preferred, below |
 # | choice of the epoch | reconstruction on validation | retrieval on validation |
 
-# %%
+# %% tags=["trained"]
 release = read_json(chapter.read("release"))
 alignment = read_json(chapter.read("alignment_metrics"))
 probes = pd.read_csv(chapter.read("probes")).set_index("label")
@@ -194,6 +194,8 @@ assert abs(values.mean() - 0.58052) < 1e-9, (
 )
 assert round(values.std(), 3) == 0.080
 assert corrected.low < 0.5 < corrected.high
+assert set(table.estimate.iloc[3:]) <= {*evaluation.estimate, *measured.estimate}
+assert probes.estimate["aligned encoder"] > 0.5
 assert naive.high - naive.low < corrected.high - corrected.low, (
     "the correction must widen the interval"
 )

@@ -286,6 +286,16 @@ tested = folds.groupby(["cohort", "protocol", "seed", "fold"]).test_rows.nunique
 assert (tested == 1).all(), "methods were tested on different patients"
 assert (summary.low.isna() | (summary.low <= summary.estimate)).all()
 assert (summary.folds - summary.without_value >= 0).all()
+assert wide.stack().between(0, 1).all()
+assert len(lines) == len(summary)
+assert set(both.index.get_level_values("initialisation")) <= set(
+    summary.initialisation
+)
+assert (differences.wins <= differences.folds).all()
+assert set(gaps.index) <= set(differences.index)
+oracle = summary[summary.initialisation == "oracle"]
+assert (oracle.estimate > 0.6).all(), "the planted hazard does not order patients"
+assert (null.low.isna() | ((null.low - 0.1 < 0.5) & (null.high + 0.1 > 0.5))).all()
 for result in results:
     assert not result.scores.row.duplicated().any(), "a patient was scored twice"
 

@@ -319,13 +319,14 @@ def test_fine_tuning_starts_from_copies() -> None:
 def test_one_switch_makes_a_whole_risk_model_batchwise() -> None:
     """S-19: identical subjects in one batch give identical training outputs."""
     model = build_risk_model("dual_attention", length=64).train()
-    twins = normal(1, 12, 64).repeat(2, 1, 1)
+    twins = normal(1, 12, 64).repeat(8, 1, 1)
+    torch.manual_seed(0)
     set_batchwise_dropout(model, True)
     log_risk = model(twins).log_risk
-    assert log_risk[0] == log_risk[1]
+    assert log_risk.max() - log_risk.min() < 1e-4  # a row's sum hangs on its place in the batch
     set_batchwise_dropout(model, False)
     log_risk = model(twins).log_risk
-    assert log_risk[0] != log_risk[1]
+    assert log_risk.max() - log_risk.min() > 1e-2
 
 
 # ---- weights on disk ------------------------------------------------------------------------------

@@ -104,13 +104,13 @@ def test_prepare_run_writes_what_papermill_gets_and_touches_nothing_twice(root):
 
 
 def test_overrides_make_a_run_of_their_own(root):
-    run = parameters.prepare_run("demo", {"rate": "a/b/ptbxl"}, ("01_data",))
-    assert run == "demo-ptbxl"
-    assert parameters.effective_parameters("01_data", run)["rate"] == "a/b/ptbxl"
-    chapter = runs.start("01_data", names(run=run, rate="a/b/ptbxl"))
-    assert chapter.output == root / "runs" / "demo-ptbxl"
+    run = parameters.prepare_run("demo", {"rate": 500}, ("01_data",))
+    assert run == "demo-500"
+    assert parameters.effective_parameters("01_data", run)["rate"] == 500
+    chapter = runs.start("01_data", names(run=run, rate="500"))
+    assert chapter.output == root / "runs" / "demo-500"
     assert parameters.prepare_run("demo", {}, ("01_data",), run=run) == run
-    assert parameters.effective_parameters("01_data", run)["rate"] == "a/b/ptbxl"
+    assert parameters.effective_parameters("01_data", run)["rate"] == 500
 
 
 def test_provenance_names_code_data_and_parameters(root):
