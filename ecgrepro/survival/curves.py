@@ -1,5 +1,6 @@
 """Kaplan-Meier curves with numbers at risk, the log-rank test, and hazard ratios."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,28 +68,29 @@ def kaplan_meier(
         If an entry of `at` lies outside follow-up, where the curve is not known.
     """
     times, events = check_survival(time, event)
-    steps = np.unique(np.r_[0.0, times])
-    total = _count(times, steps)
-    deaths = _count(times[events], steps)
-    at_risk = len(times) - np.r_[0, np.cumsum(total)[:-1]]
-    survival = np.cumprod(1.0 - deaths / np.maximum(at_risk, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        greenwood = np.cumsum(np.where(deaths > 0, deaths / (at_risk * (at_risk - deaths)), 0.0))
-        low, high = _log_log_interval(survival, greenwood, level)
+    read = np.unique(np.r_[0.0, times]) if at is None else _check_horizons(at, times.max())
+    curve = stats.ecdf(stats.CensoredData.right_censored(times, ~events)).sf
+    with warnings.catch_warnings():  # scipy warns where the curve is 1 or 0, of which the docstring speaks
+        warnings.simplefilter("ignore", RuntimeWarning)
+        limits = curve.confidence_interval(level, method="log-log")
+    survival, low, high = (
+        np.r_[1.0, line.probabilities][np.searchsorted(curve.quantiles, read, side="right")]
+        for line in (curve, limits.low, limits.high)
+    )
 
-    read = steps if at is None else _check_horizons(at, times.max())
-    row = np.searchsorted(steps, read, side="right") - 1
-    cumulative_events, cumulative_all = np.cumsum(deaths)[row], np.cumsum(total)[row]
-    gained_events = np.diff(np.r_[0, cumulative_events])
+    def gained(moments: FloatArray) -> npt.NDArray[np.int64]:
+        return np.diff(np.searchsorted(np.sort(moments), read, side="right"), prepend=0)
+
+    known = np.select([survival == 1, survival == 0], [1.0, np.nan], 0.0)
     return pd.DataFrame(
         {
             "time": read,
             "at_risk": _still_at_risk(times, read),
-            "events": gained_events,
-            "censored": np.diff(np.r_[0, cumulative_all]) - gained_events,
-            "survival": survival[row],
-            "low": low[row],
-            "high": high[row],
+            "events": gained(times[events]),
+            "censored": gained(times[~events]),
+            "survival": survival,
+            "low": np.where(known == 0, low, known),
+            "high": np.where(known == 0, high, known),
         }
     )
 
@@ -198,24 +200,8 @@ def hazard_ratio(
     return HazardRatio(label, ratio, low, high, p_value, level, len(times), int(events.sum()))
 
 
-def _count(values: FloatArray, steps: FloatArray) -> npt.NDArray[np.int64]:
-    """Count how often each of the ascending `steps` occurs in `values`."""
-    return np.bincount(np.searchsorted(steps, values), minlength=len(steps))
-
-
 def _still_at_risk(time: FloatArray, at: FloatArray) -> npt.NDArray[np.int64]:
     return len(time) - np.searchsorted(np.sort(time), at, side="left")
-
-
-def _log_log_interval(
-    survival: FloatArray, greenwood: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray]:
-    """Limits of S^exp(±z·se), se = sqrt(greenwood) / |log S| (Kalbfleisch and Prentice)."""
-    reach = stats.norm.ppf(0.5 + level / 2) * np.sqrt(greenwood) / np.abs(np.log(survival))
-    low, high = survival ** np.exp(reach), survival ** np.exp(-reach)
-    low = np.where(survival == 1.0, 1.0, np.where(survival == 0.0, np.nan, low))
-    high = np.where(survival == 1.0, 1.0, np.where(survival == 0.0, np.nan, high))
-    return low, high
 
 
 def _check_horizons(at: npt.ArrayLike, end: float) -> FloatArray:
