@@ -141,10 +141,11 @@ def test_auc_before_any_event_is_not_a_number_and_has_no_weight():
 @pytest.mark.parametrize("seed", range(4))
 def test_cumulative_incidence_equals_scikit_survival(seed):
     time, event, _ = cohort(seed)
+    event &= time < time.max()  # scikit-survival has no variance where nobody is left
     rival = ~event & (np.random.default_rng(seed).random(len(time)) < 0.4)
     code = np.where(event, 1, np.where(rival, 2, 0))
     steps, incidence, interval = cumulative_incidence_competing_risks(
-        code, time, conf_type="log-log", var_type="Aalen"
+        code, time, conf_type="log-log", var_type="Dinse_Approx"
     )
     found = cumulative_incidence(time, event, rival).iloc[1:]
     np.testing.assert_array_equal(found["time"], steps)
