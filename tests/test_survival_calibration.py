@@ -24,8 +24,7 @@ def test_the_true_probability_is_calibrated(cohort):
     time, event, _, truth = cohort
     found = calibration_at(time, event, truth, HORIZON, n_groups=10)
     assert found.ratio == pytest.approx(1, abs=0.04)
-    assert found.ratio_low < 1 < found.ratio_high
-    assert found.slope_low < 1 < found.slope_high
+    assert found.slope == pytest.approx(1, abs=0.06)
     assert found.ici < 0.02
     assert len(found.groups) == 10
     assert (found.groups["low"] <= found.groups["expected"]).sum() >= 8
@@ -33,7 +32,7 @@ def test_the_true_probability_is_calibrated(cohort):
     np.testing.assert_allclose(found.curve["observed"], found.curve["expected"], atol=0.06)
     assert found.observed == 1 - kaplan_meier(time, event, at=[HORIZON])["survival"].iloc[0]
     assert found.groups["n"].sum() == 4000
-    assert found.groups["events"].sum() == found.events
+    assert found.groups["events"].sum() == (event & (time <= HORIZON)).sum()
 
 
 def test_too_extreme_and_too_low_predictions_are_told_apart(cohort):
@@ -45,7 +44,7 @@ def test_too_extreme_and_too_low_predictions_are_told_apart(cohort):
     assert timid.slope == pytest.approx(2 * base.slope, rel=1e-4)
     low = calibration_at(time, event, 1 - np.exp(-0.5 * np.exp(log_hazard)), HORIZON)
     assert low.slope == pytest.approx(base.slope, rel=1e-4)
-    assert low.ratio_low > 1.2
+    assert low.ratio > 1.2
     assert low.ici > 0.1
     assert (low.curve["observed"] > low.curve["expected"]).mean() > 0.9
 

@@ -10,13 +10,7 @@ import pandas as pd
 
 from ecgrepro.errors import InputError
 from ecgrepro.protocol.arms import Arm
-from ecgrepro.survival import (
-    Split,
-    centre_by_fold,
-    concordance_index,
-    cross_validated_scores,
-    protocol_splits,
-)
+from ecgrepro.survival import Split, concordance_index, grouped_folds, study_folds
 
 IntArray = npt.NDArray[np.int64]
 Model = TypeVar("Model")
@@ -44,9 +38,9 @@ def splits_of(arm: Arm, table: pd.DataFrame) -> list[Split]:
             "use protocol 'grouped', or one row a patient."
         )
     try:
-        return protocol_splits(
-            arm.protocol, table["patient_id"], table["event"], (arm.seed,), arm.n_folds
-        )
+        if arm.protocol == "study":
+            return study_folds(table["event"], arm.seed)
+        return grouped_folds(table["patient_id"], table["event"], arm.n_folds, arm.seed)
     except InputError as error:
         raise InputError(f"{where}, protocol {arm.protocol!r}: {error}") from None
 
@@ -121,13 +115,16 @@ def evaluate_folds(
     for whole in splits:
         split = limit_labels(whole, table["event"], labels)
 
-        def fit_fold(train: IntArray, validation: IntArray, fold: int = split.fold) -> Model:
-            return fit(train, validation, fold)
-
-        scored = cross_validated_scores([split], fit_fold, predict)
-        tested = table.iloc[scored["row"].to_numpy()]
-        for column in ("patient_id", "time", "event"):
-            scored[column] = tested[column].to_numpy()
+        parts = [split.train, split.validation, split.test]
+        if len(np.unique(np.concatenate(parts))) != sum(map(len, parts)):
+            raise InputError(
+                f"Seed {split.seed}, fold {split.fold}: train, validation and test overlap."
+            )
+        model = fit(split.train, split.validation, split.fold)
+        scored = table.iloc[split.test][["patient_id", "time", "event"]].reset_index(drop=True)
+        risk = np.asarray(predict(model, split.test), dtype=float)
+        for place, column in enumerate((split.seed, split.fold, split.test, risk)):
+            scored.insert(place, ("seed", "fold", "row", "risk")[place], column)
         scores.append(scored)
         c_index, note = _c_index(scored)
         event = table["event"].to_numpy()
@@ -148,8 +145,8 @@ def evaluate_folds(
             }
         )
     pooled = pd.concat(scores, ignore_index=True)
-    model = pooled["seed"].astype(str) + "/" + pooled["fold"].astype(str)
-    pooled["centred"] = centre_by_fold(pooled["risk"], model)
+    by_model = pooled.groupby(["seed", "fold"])["risk"]
+    pooled["centred"] = pooled["risk"] - by_model.transform("mean")
     return pd.DataFrame(folds), pooled
 
 

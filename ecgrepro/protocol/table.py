@@ -232,7 +232,7 @@ def _interval(
     known = values.dropna().to_numpy(float)
     if len(known) < 2:
         mean, nothing = float(known.mean()) if len(known) else float("nan"), float("nan")
-        return Interval(mean, nothing, nothing, level, nothing, len(known), 0, "too few folds")
+        return Interval(mean, nothing, nothing)
     ratio = float((part["n"] / part["n_development"]).mean())
     found = nadeau_bengio_interval(known, ratio, level)
     lowest, highest = bounds

@@ -1,16 +1,23 @@
-"""Cox regression as a baseline: fitted on training rows alone, penalised just enough to always exist."""
+"""Cox regression as a baseline, fitted on training rows alone; the hazard ratio of two groups; Breslow's baseline."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 from ecgrepro.errors import InputError
-from ecgrepro.survival.inputs import BoolArray, FloatArray, check_survival
-
-LOGGER = logging.getLogger(__name__)
+from ecgrepro.survival.curves import (
+    BoolArray,
+    FloatArray,
+    Interval,
+    check_flags,
+    check_horizons,
+    check_survival,
+    check_vector,
+)
 
 RIDGE = 0.1
 """Penalty 0.05·|β|² on standardised covariates: a normal prior with SD 3.2 for the log hazard ratio per SD.
@@ -47,20 +54,6 @@ class CoxModel:
     n: int
     events: int
     notes: tuple[str, ...]
-
-
-def cox_baseline(
-    train: pd.DataFrame,
-    test: pd.DataFrame,
-    covariates: Sequence[str] = ("age", "sex"),
-    ridge: float = RIDGE,
-) -> pd.Series:
-    """Fit a Cox model on `train` and return the log risk of each row of `test`, index as `test`.
-
-    `train` needs the columns ``time``, ``event`` and `covariates`; of `test` only `covariates` are read.
-    See `fit_cox` for what is learned and refused.
-    """
-    return predict_cox(fit_cox(train, covariates, ridge), test)
 
 
 def fit_cox(
@@ -122,9 +115,7 @@ def fit_cox(
 
     means = filled.mean(axis=0)
     standardised = (filled - means)[:, usable] / scales[usable]
-    coefficients, errors = cox_newton(standardised, time, event, ridge)
-    for note in notes:
-        LOGGER.info("Cox model: %s", note)
+    coefficients, errors = cox_maximum(standardised, time, event, ridge)
     return CoxModel(
         covariates=tuple(name for name, keep in zip(covariates, usable, strict=True) if keep),
         medians=tuple(medians[usable].tolist()),
@@ -158,6 +149,77 @@ def predict_cox(model: CoxModel, table: pd.DataFrame) -> pd.Series:
     return pd.Series(log_risk, index=table.index, name="risk")
 
 
+def hazard_ratio(
+    time: npt.ArrayLike, event: npt.ArrayLike, member: npt.ArrayLike, level: float = 0.95
+) -> Interval:
+    """Return the hazard ratio of a group to everybody else (Cox regression, Efron ties, Wald interval).
+
+    Parameters
+    ----------
+    time, event
+        Follow-up time and 0/1 event, shape (n,).
+    member
+        Who belongs to the group, bool, shape (n,).
+    level
+        Level of the interval.
+
+    Raises
+    ------
+    InputError
+        If the group, or the rest, has no events (its hazard ratio would be 0 or infinite).
+    """
+    times, events = check_survival(time, event)
+    inside = check_flags(member, "member", len(times))
+    for name, rows in (("The group", inside), ("The rest", ~inside)):
+        if not events[rows].any():
+            raise InputError(
+                f"{name} has no events ({int(rows.sum())} patients): the hazard ratio is 0 or infinite, "
+                "so report the counts or choose another cut."
+            )
+    slope, error = cox_maximum(inside[:, None].astype(np.float64), times, events, ridge=0.0)
+    reach = stats.norm.ppf(0.5 + level / 2) * error
+    low, ratio, high = (float(np.exp(x[0])) for x in (slope - reach, slope, slope + reach))
+    return Interval(ratio, low, high)
+
+
+def breslow_survival(
+    time: npt.ArrayLike,
+    event: npt.ArrayLike,
+    risk: npt.ArrayLike,
+    new_risk: npt.ArrayLike,
+    horizons: npt.ArrayLike,
+) -> FloatArray:
+    """Turn log risks into survival probabilities with Breslow's baseline hazard.
+
+    Parameters
+    ----------
+    time, event, risk
+        Outcome and log risk (linear predictor) of the training patients, shape (n,).
+    new_risk
+        Log risks from the same model, shape (m,).
+    horizons
+        Ascending, shape (k,), inside the training patients' follow-up.
+
+    Returns
+    -------
+    float64 array (m, k)
+        Probability of no event up to each horizon.
+    """
+    times, events = check_survival(time, event)
+    risks, new = check_vector(risk, "risk", len(times)), check_vector(new_risk, "new_risk")
+    reads = check_horizons(horizons, times)
+    shift = risks.max()  # a log risk is defined up to a constant, so that no exponential overflows
+    steps = np.unique(times[events])
+    order = np.argsort(times)
+    tail = np.cumsum(np.exp(risks[order] - shift)[::-1])[::-1]
+    at_risk = tail[np.searchsorted(times[order], steps, side="left")]
+    died = np.bincount(np.searchsorted(steps, times[events]), minlength=len(steps))
+    hazard = np.r_[0.0, np.cumsum(died / at_risk)][np.searchsorted(steps, reads, side="right")]
+    with np.errstate(over="ignore", invalid="ignore"):
+        cumulative = np.where(hazard > 0, hazard * np.exp(new - shift)[:, None], 0.0)
+    return np.exp(-cumulative)
+
+
 def _numbers(table: pd.DataFrame, column: str) -> FloatArray:
     try:
         values = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -170,7 +232,7 @@ def _numbers(table: pd.DataFrame, column: str) -> FloatArray:
     return values
 
 
-def cox_newton(
+def cox_maximum(
     x: FloatArray, time: FloatArray, event: BoolArray, ridge: float
 ) -> tuple[FloatArray, FloatArray]:
     """Maximise the penalised log partial likelihood (Efron): the loss that trains the network, `cox_nll`.
