@@ -8,9 +8,7 @@ import re
 from ecgrepro import ROOT
 from ecgrepro.dependencies import modules_behind
 from ecgrepro.parameters import effective_parameters
-from ecgrepro.protocol.run import files_behind
-from ecgrepro.protocol.starts import ALIGNED, start_path
-from ecgrepro.protocol.sweep import starts_of, sweep_of
+from ecgrepro.protocol.run import ALIGNED, files_behind, start_path, starts_of, sweep_of
 
 RUN = config["run"]
 FOLDER = Path("runs") / RUN
