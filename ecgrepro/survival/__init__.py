@@ -1,14 +1,13 @@
 """Survival statistics, from concordance to decision curves; pure functions of arrays and tables."""
 
-from ecgrepro.survival.calibration import Calibration, calibration_at, net_benefit
+from ecgrepro.survival.calibration import calibration_at, net_benefit
 from ecgrepro.survival.cox import (
-    CoxModel,
     breslow_survival,
     fit_cox,
     hazard_ratio,
     predict_cox,
 )
-from ecgrepro.survival.curves import Interval, cumulative_incidence, kaplan_meier
+from ecgrepro.survival.curves import cumulative_incidence, kaplan_meier
 from ecgrepro.survival.folds import (
     STUDY_SEEDS,
     Split,
@@ -20,7 +19,6 @@ from ecgrepro.survival.folds import (
 )
 from ecgrepro.survival.measures import (
     Replicates,
-    Resamples,
     auc_over_time,
     brier_score,
     combine,
@@ -35,11 +33,7 @@ from ecgrepro.survival.measures import (
 
 __all__ = [
     "STUDY_SEEDS",
-    "Calibration",
-    "CoxModel",
-    "Interval",
     "Replicates",
-    "Resamples",
     "Split",
     "assign_folds",
     "auc_over_time",

@@ -22,6 +22,9 @@ from ecgrepro.survival.curves import (
 FEWEST_EVENTS = 10
 """Events before the horizon below which a slope or a curve says nothing."""
 
+GROUPS = 5
+"""Groups of like prediction in which predicted and observed risk are compared."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -58,7 +61,6 @@ def calibration_at(
     event: npt.ArrayLike,
     predicted: npt.ArrayLike,
     horizon: float,
-    n_groups: int = 5,
 ) -> Calibration:
     """Compare predicted probabilities of the event by `horizon` with what was observed.
 
@@ -71,8 +73,6 @@ def calibration_at(
         probability).
     horizon
         A time inside follow-up.
-    n_groups
-        Quantile groups for the grouped comparison.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def calibration_at(
         ratio=observed / expected,
         slope=float(slope[0]),
         ici=float(np.abs(smooth[: len(times)] - probability).mean()),
-        groups=_grouped(times, events, probability, at, n_groups),
+        groups=_grouped(times, events, probability, at),
         curve=pd.DataFrame({"expected": grid, "observed": smooth[len(times) :]}),
     )
 
@@ -194,18 +194,10 @@ def _smooth_observed(
 
 
 def _grouped(
-    time: FloatArray,
-    event: BoolArray,
-    probability: FloatArray,
-    at: float,
-    n_groups: int,
+    time: FloatArray, event: BoolArray, probability: FloatArray, at: float
 ) -> pd.DataFrame:
-    if not 2 <= n_groups <= len(time):
-        raise InputError(
-            f"n_groups is {n_groups}: give at least 2 and at most the number of patients."
-        )
     # by value, not by rank: patients with one prediction stay in one group
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, n_groups + 1)[1:-1]))
+    edges = np.unique(np.quantile(probability, np.linspace(0, 1, GROUPS + 1)[1:-1]))
     group = np.searchsorted(edges, probability, side="right")
     rows = []
     for number, label in enumerate(np.unique(group), start=1):

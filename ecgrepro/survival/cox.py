@@ -24,7 +24,7 @@ RIDGE = 0.1
 With 13 events it shrinks an estimate by under 1 %, and under separation it keeps the estimate finite."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CoxModel:
     """A fitted Cox model with all that was learned from its training rows.
 
@@ -45,12 +45,11 @@ class CoxModel:
     """
 
     covariates: tuple[str, ...]
-    medians: tuple[float, ...]
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    coefficients: tuple[float, ...]
-    standard_errors: tuple[float, ...]
-    ridge: float
+    medians: FloatArray
+    means: FloatArray
+    scales: FloatArray
+    coefficients: FloatArray
+    standard_errors: FloatArray
     n: int
     events: int
     notes: tuple[str, ...]
@@ -79,18 +78,12 @@ def fit_cox(
         If a column is missing or not numeric, nobody has an event, every covariate is constant, or the
         estimate does not exist (``ridge=0`` under separation).
     """
-    for column in ("time", "event", *covariates):
-        if column not in train.columns:
-            raise InputError(
-                f"The training table has no column {column!r}: add it or leave it out."
-            )
-    time, event = check_survival(train["time"], train["event"])
+    time, event = check_survival(*_numbers(train, ("time", "event")).T)
+    raw = _numbers(train, covariates)
     if not event.any():
         raise InputError(
             f"None of the {len(time)} training rows has an event: a Cox model cannot be fitted."
         )
-
-    raw = np.column_stack([_numbers(train, column) for column in covariates])
     notes = []
     seen = ~np.isnan(raw)
     medians = np.array(
@@ -117,13 +110,12 @@ def fit_cox(
     standardised = (filled - means)[:, usable] / scales[usable]
     coefficients, errors = cox_maximum(standardised, time, event, ridge)
     return CoxModel(
-        covariates=tuple(name for name, keep in zip(covariates, usable, strict=True) if keep),
-        medians=tuple(medians[usable].tolist()),
-        means=tuple(means[usable].tolist()),
-        scales=tuple(scales[usable].tolist()),
-        coefficients=tuple(coefficients.tolist()),
-        standard_errors=tuple(errors.tolist()),
-        ridge=ridge,
+        covariates=tuple(np.array(covariates)[usable].tolist()),
+        medians=medians[usable],
+        means=means[usable],
+        scales=scales[usable],
+        coefficients=coefficients,
+        standard_errors=errors,
         n=len(time),
         events=int(event.sum()),
         notes=tuple(notes),
@@ -138,21 +130,14 @@ def predict_cox(model: CoxModel, table: pd.DataFrame) -> pd.Series:
     InputError
         If a covariate of the model is missing from `table`.
     """
-    for column in model.covariates:
-        if column not in table.columns:
-            raise InputError(
-                f"The table has no column {column!r}, which the Cox model was fitted on."
-            )
-    raw = np.column_stack([_numbers(table, column) for column in model.covariates])
+    raw = _numbers(table, model.covariates)
     filled = np.where(np.isnan(raw), model.medians, raw)
-    log_risk = (filled - model.means) / model.scales @ np.array(model.coefficients)
+    log_risk = (filled - model.means) / model.scales @ model.coefficients
     return pd.Series(log_risk, index=table.index, name="risk")
 
 
-def hazard_ratio(
-    time: npt.ArrayLike, event: npt.ArrayLike, member: npt.ArrayLike, level: float = 0.95
-) -> Interval:
-    """Return the hazard ratio of a group to everybody else (Cox regression, Efron ties, Wald interval).
+def hazard_ratio(time: npt.ArrayLike, event: npt.ArrayLike, member: npt.ArrayLike) -> Interval:
+    """Return the hazard ratio of a group to everybody else (Cox regression, Efron ties, 95 % Wald interval).
 
     Parameters
     ----------
@@ -160,8 +145,6 @@ def hazard_ratio(
         Follow-up time and 0/1 event, shape (n,).
     member
         Who belongs to the group, bool, shape (n,).
-    level
-        Level of the interval.
 
     Raises
     ------
@@ -177,7 +160,7 @@ def hazard_ratio(
                 "so report the counts or choose another cut."
             )
     slope, error = cox_maximum(inside[:, None].astype(np.float64), times, events, ridge=0.0)
-    reach = stats.norm.ppf(0.5 + level / 2) * error
+    reach = stats.norm.ppf(0.975) * error
     low, ratio, high = (float(np.exp(x[0])) for x in (slope - reach, slope, slope + reach))
     return Interval(ratio, low, high)
 
@@ -220,16 +203,21 @@ def breslow_survival(
     return np.exp(-cumulative)
 
 
-def _numbers(table: pd.DataFrame, column: str) -> FloatArray:
-    try:
-        values = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"Column {column!r} is not numeric: a Cox model needs numbers or 0/1 flags."
-        ) from None
-    if np.isinf(values).any():
-        raise InputError(f"Column {column!r} holds infinite values: repair these rows.")
-    return values
+def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> FloatArray:
+    """Columns of a table as float64 (n, p), NaN where missing."""
+    found = []
+    for column in columns:
+        if column not in table.columns:
+            raise InputError(f"The table has no column {column!r}: add it or leave it out.")
+        try:
+            found.append(table[column].to_numpy(dtype=np.float64, na_value=np.nan))
+        except (TypeError, ValueError):
+            raise InputError(
+                f"Column {column!r} is not numeric: a Cox model needs numbers or 0/1 flags."
+            ) from None
+        if np.isinf(found[-1]).any():
+            raise InputError(f"Column {column!r} holds infinite values: repair these rows.")
+    return np.column_stack(found)
 
 
 def cox_maximum(

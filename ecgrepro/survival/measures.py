@@ -29,6 +29,9 @@ from ecgrepro.survival.curves import (
 TIED_TOLERANCE = 1e-8
 """Two risks this close count as tied: the value scikit-survival uses, so that figures can be compared."""
 
+_LIMITS = (0.025, 0.975)
+"""Quantiles of the resamples that make an interval: nominal coverage 95 %."""
+
 _CELLS = 4_000_000
 """Largest intermediate matrix, in cells (32 MB of float64)."""
 
@@ -223,12 +226,9 @@ class Replicates:
     ----------
     rows
         Shape (1 + resamples,) for a number, (1 + resamples, k) for a curve; NaN where it does not exist.
-    level
-        Nominal coverage.
     """
 
     rows: FloatArray
-    level: float = 0.95
 
     @property
     def estimate(self) -> FloatArray:
@@ -241,7 +241,7 @@ class Replicates:
         return self.rows[1:]
 
     def interval(self) -> Interval:
-        """Return a number with its percentile interval (Davison and Hinkley 1997, section 3.8).
+        """Return a number with its 95 % percentile interval (Davison and Hinkley 1997, section 3.8).
 
         Raises
         ------
@@ -256,15 +256,14 @@ class Replicates:
                 f"The measure failed on {len(self.values) - len(kept)} of {len(self.values)} resamples: "
                 "there are too few events for an interval."
             )
-        low, high = np.quantile(kept, [0.5 - self.level / 2, 0.5 + self.level / 2])
+        low, high = np.quantile(kept, _LIMITS)
         return Interval(float(self.rows[0]), float(low), float(high))
 
     def band(self) -> pd.DataFrame:
-        """Return ``low`` and ``high`` of each point of a curve; NaN where over half of the resamples have none."""
+        """Return ``low`` and ``high`` (95 %) of each point of a curve; NaN where most resamples have none."""
         known = np.isfinite(self.values).mean(axis=0) >= 0.5
         limits = np.full((2, len(known)), np.nan)
-        ends = [0.5 - self.level / 2, 0.5 + self.level / 2]
-        limits[:, known] = np.nanquantile(self.values[:, known], ends, axis=0)
+        limits[:, known] = np.nanquantile(self.values[:, known], _LIMITS, axis=0)
         return pd.DataFrame({"low": limits[0], "high": limits[1]})
 
 
@@ -274,8 +273,7 @@ class Resamples:
 
     time: FloatArray
     event: BoolArray
-    weights: IntArray
-    level: float
+    weights: npt.NDArray[np.int32]
 
     def of(self, rows: npt.ArrayLike) -> "Resamples":
         """Return the same resamples as seen in some rows (a mask): a subgroup."""
@@ -284,14 +282,14 @@ class Resamples:
             raise InputError(
                 f"rows has shape {mask.shape}: give True or False for each of {len(self.time)} rows."
             )
-        return Resamples(self.time[mask], self.event[mask], self.weights[:, mask], self.level)
+        return Resamples(self.time[mask], self.event[mask], self.weights[:, mask])
 
     def measure(self, function: Callable[..., FloatArray], *given: object) -> Replicates:
         """Return ``function(time, event, *given, w)`` for all resamples, some at a time to bound memory."""
         size = max(1, _CELLS // len(self.time))
         blocks = [self.weights[start : start + size] for start in range(0, len(self.weights), size)]
         parts = [function(self.time, self.event, *given, w.astype(np.float64)) for w in blocks]
-        return Replicates(np.concatenate(parts), self.level)
+        return Replicates(np.concatenate(parts))
 
 
 def resample_patients(
@@ -300,7 +298,6 @@ def resample_patients(
     groups: npt.ArrayLike | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Resamples:
     """Draw whole patients with replacement, `n_resamples` times.
 
@@ -311,8 +308,8 @@ def resample_patients(
     groups
         Patient of each row, shape (n,): all rows of a drawn patient come along. By default each row is
         its own patient.
-    n_resamples, seed, level
-        Number of resamples, seed, nominal coverage of intervals.
+    n_resamples, seed
+        Number of resamples, and of what draws them.
 
     Raises
     ------
@@ -325,10 +322,10 @@ def resample_patients(
     labels = np.arange(len(times)) if groups is None else check_labels(groups, len(times))
     codes, patients = pd.factorize(labels)
     rng, count = np.random.default_rng(seed), len(patients)
-    draws = np.ones((1 + n_resamples, count), dtype=np.int64)
+    draws = np.ones((1 + n_resamples, count), dtype=np.int32)
     for row in draws[1:]:
         row[:] = np.bincount(rng.integers(count, size=count), minlength=count)
-    return Resamples(times, events, draws[:, codes], level)
+    return Resamples(times, events, draws[:, codes])
 
 
 def combine(function: Callable[..., FloatArray], *parts: Replicates) -> Replicates:
@@ -344,7 +341,7 @@ def combine(function: Callable[..., FloatArray], *parts: Replicates) -> Replicat
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         rows = np.asarray(function(*(part.rows for part in parts)))
-    return Replicates(rows, parts[0].level)
+    return Replicates(rows)
 
 
 def resampled_concordance(
