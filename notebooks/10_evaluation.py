@@ -200,8 +200,8 @@ print(f"C-index, counted by hand: {c_index:.3f}")
 
 # %% [markdown]
 # Which pairs are comparable depends on who was censored when. Uno's C gives every pair the weight that makes up for
-# it {cite}`uno2011`, here without events in the last tenth of follow-up, whose weights run away. Where both agree,
-# censoring does not decide.
+# it {cite}`uno2011`; the latest events, after nine in ten patients are no longer followed, are left out because their
+# weights run away. Where both numbers agree, censoring does not decide.
 
 # %%
 late = outcome.time.quantile(0.9)
