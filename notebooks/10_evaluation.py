@@ -190,9 +190,9 @@ outcome = patients[main].loc[methods[main].index]
 time, event = outcome.time.to_numpy(), outcome.event.to_numpy() == 1
 risk = methods[main]["fine-tuned"].to_numpy()
 won = comparable = 0.0
-for t, r in zip(time[event], risk[event]):
-    later = risk[(time > t) | ((time == t) & ~event)]
-    won += (r > later).sum() + 0.5 * (r == later).sum()
+for i in np.flatnonzero(event):
+    later = risk[(time > time[i]) | ((time == time[i]) & ~event)]
+    won += (risk[i] > later).sum() + 0.5 * (risk[i] == later).sum()
     comparable += len(later)
 c_index = won / comparable
 assert np.isclose(c_index, concordance_index(time, event, risk), atol=1e-4)
