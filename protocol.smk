@@ -9,9 +9,7 @@ import re
 from ecgrepro import ROOT, runs
 from ecgrepro.dependencies import modules_behind
 from ecgrepro.parameters import effective_parameters
-from ecgrepro.protocol.run import files_behind
-from ecgrepro.protocol.starts import ALIGNED, start_path
-from ecgrepro.protocol.sweep import starts_of, sweep_of
+from ecgrepro.protocol.run import ALIGNED, files_behind, start_path, starts_of, sweep_of
 
 os.environ[runs.BY_MAKE] = "1"
 FOLDER = Path(config["folder"])

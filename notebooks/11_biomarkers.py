@@ -38,7 +38,6 @@ seed = 0  # of the bootstrap
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from sklearn.metrics import roc_auc_score
 
 from ecgrepro import ROOT, plots, runs, signals
 from ecgrepro.biomarkers import (
@@ -64,11 +63,11 @@ from ecgrepro.plots.biomarkers import (
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
 from ecgrepro.survival import (
-    bootstrap_interval,
-    concordance_index,
+    combine,
     fit_cox,
-    paired_difference,
     predict_cox,
+    resample_patients,
+    resampled_concordance,
 )
 
 chapter = runs.start("11_biomarkers", globals())
@@ -226,17 +225,6 @@ claims = {
     "sinus tachycardia by rate": ("ventricular_rate", 1, {"STACH"}),
     "sinus bradycardia by rate": ("ventricular_rate", -1, {"SBRAD"}),
 }
-
-
-def area(coded: np.ndarray, score: np.ndarray) -> float:
-    """Area under the ROC curve; NaN where a resample has one class only."""
-    return (
-        float(roc_auc_score(coded, score))
-        if 0 < coded.sum() < len(coded)
-        else float("nan")
-    )
-
-
 lines = []
 for name, (column, sign, codes) in claims.items():
     coded = table.scp_codes.map(
@@ -245,13 +233,16 @@ for name, (column, sign, codes) in claims.items():
     known = measured[column].notna().to_numpy()
     if coded[known].sum() < 5:
         continue
-    interval = bootstrap_interval(
-        area,
-        (coded[known].astype(int), sign * measured[column].to_numpy()[known]),
-        groups=table.patient_id.to_numpy()[known],
-        n_resamples=min(resamples, 300),
-        seed=seed,
+    # The area is the C-index of ECGs that all "end" at once: each coded one against each that is not.
+    sample = resample_patients(
+        np.zeros(known.sum()),
+        coded[known],
+        table.patient_id.to_numpy()[known],
+        min(resamples, 300),
+        seed,
     )
+    score = sign * measured[column].to_numpy()[known]
+    interval = resampled_concordance(sample, {name: score})[name].interval()
     lines.append(
         {
             "label": name,
@@ -345,19 +336,17 @@ pd.DataFrame({name: counts_of(own[name]) for name in COVARIATES[1:]}).T.assign(
 # The null cohort is the control: there is nothing to find in it.
 
 # %%
-lines, scores, models = [], {}, {}
+lines, models, concordance = [], {}, {}
 for cohort, part in everyone.groupby("cohort", sort=False):
     train, test = part[part.split == "train"], part[part.split == "test"]
+    sample = resample_patients(
+        test.time, test.event, test.patient_id, resamples, seed
+    )
     for label, columns in baseline_columns(part).items():
         models[cohort, label] = model = fit_cox(train, columns)
-        scores[cohort, label] = predict_cox(model, test)
-        c = bootstrap_interval(
-            concordance_index,
-            (test.time, test.event, scores[cohort, label]),
-            groups=test.patient_id,
-            n_resamples=resamples,
-            seed=seed,
-        )
+        scored = {label: predict_cox(model, test)}
+        concordance[cohort, label] = resampled_concordance(sample, scored)[label]
+        c = concordance[cohort, label].interval()
         lines.append(
             {
                 "cohort": cohort,
@@ -397,16 +386,12 @@ plots.plot_forest(
 
 # %%
 held_out = own[own.split == "test"]
-if (main, "age and sex") in scores:
-    gap = paired_difference(
-        concordance_index,
-        (held_out.time, held_out.event),
-        scores[main, "age, sex and 15 measurements"],
-        scores[main, "age and sex"],
-        groups=held_out.patient_id,
-        n_resamples=resamples,
-        seed=seed,
-    )
+if (main, "age and sex") in concordance:
+    gap = combine(
+        np.subtract,
+        concordance[main, "age, sex and 15 measurements"],
+        concordance[main, "age and sex"],
+    ).interval()
     verdict = (
         "add to"
         if gap.low > 0

@@ -6,7 +6,7 @@ import pytest
 
 from ecgrepro.cohorts.simulated import null_cohort, read_simulated, read_truth
 from ecgrepro.errors import InputError
-from ecgrepro.survival import bootstrap_interval, concordance_index
+from ecgrepro.survival import concordance_index, resample_patients, resampled_concordance
 
 
 @pytest.fixture
@@ -69,6 +69,6 @@ def test_the_negative_control_keeps_outcomes_and_loses_the_signal(release):
     np.testing.assert_array_equal(control.table[columns].sort_values(columns).to_numpy(), before)
     assert control.table["patient_id"].equals(cohort.table["patient_id"])
     risk = read_truth(release, cohort)["log_hazard"]
-    outcome = (control.table["time"], control.table["event"], risk)
-    assert bootstrap_interval(concordance_index, outcome, None, 200).contains(0.5)
+    sample = resample_patients(control.table["time"], control.table["event"], None, 200)
+    assert resampled_concordance(sample, {"true": risk})["true"].interval().contains(0.5)
     assert control.table.equals(null_cohort(cohort, seed=1).table)

@@ -21,26 +21,30 @@ from ecgrepro.models import build_alignment_model, save_weights
 from ecgrepro.packing import open_packed, pack_arrays
 from ecgrepro.protocol import (
     Arm,
-    ArmResult,
     collect,
-    evaluate_folds,
-    finetune_settings,
     learning_curve,
-    limit_labels,
     name_lines,
-    open_cohort,
     paired_differences,
-    pooled_c_index,
-    pretrain_start,
     run_arm,
     run_sweep,
-    starting_model,
     summarise,
-    sweep_arms,
     sweep_of,
 )
-from ecgrepro.protocol.evaluate import NO_PAIR, splits_of
-from ecgrepro.protocol.run import risk_data
+from ecgrepro.protocol.arms import NETWORKS, sweep_arms
+from ecgrepro.protocol.run import (
+    NO_PAIR,
+    ArmResult,
+    c_index_of,
+    evaluate_folds,
+    finetune_settings,
+    limit_labels,
+    open_cohort,
+    pretrain_start,
+    read_arm,
+    risk_data,
+    splits_of,
+    starting_model,
+)
 from ecgrepro.survival import STUDY_SEEDS, Split, concordance_index, nadeau_bengio_interval
 from ecgrepro.training import FinetuneConfig
 from tests.watched_array import WatchedArray
@@ -108,21 +112,24 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---- the arms
 
 
+CNN = [("cnn", start) for start in NETWORKS]
+ORACLE = [("none", "oracle")]
+
+
 def test_sweep_has_every_combination_once():
     arms = sweep_arms(
-        ["a", "null control"], ["cnn", "dual_attention"], baselines=["age_sex", "oracle"]
+        ["a", "null control"],
+        [*CNN, ("dual_attention", "scratch"), ("none", "age_sex"), *ORACLE],
+        {"study": STUDY_SEEDS, "grouped": [42]},
     )
-    assert len(arms) == 2 * (5 + 1) * (2 * 4 + 2)
+    assert len(arms) == 2 * (5 + 1) * (4 + 3)
     assert len({arm.name for arm in arms}) == len(arms)
     assert {arm.seed for arm in arms if arm.protocol == "study"} == set(STUDY_SEEDS)
     assert all("/" not in arm.name and " " not in arm.name for arm in arms)
 
 
 def test_learning_curve_belongs_to_the_first_cohort_and_protocol_and_leaves_oracles_out():
-    seeds = {"study": [], "grouped": [1]}
-    arms = sweep_arms(
-        ["a", "b"], ["cnn"], seeds=seeds, labels=8, curve=[16, 0], baselines=["oracle"]
-    )
+    arms = sweep_arms(["a", "b"], CNN + ORACLE, {"study": [], "grouped": [1]}, 8, [16, 0])
     assert {arm.protocol for arm in arms} == {"grouped"}, "a protocol without seeds is left out"
     further = [arm for arm in arms if arm.labels != 8 and arm.initialisation != "oracle"]
     assert len(further) == 2 * 4
@@ -148,11 +155,11 @@ def test_an_arm_that_cannot_be_run_is_refused(change):
 
 def test_empty_or_doubled_lists_are_refused():
     with pytest.raises(InputError, match="seeds"):
-        sweep_arms(["a"], ["cnn"], seeds={"study": []})
+        sweep_arms(["a"], CNN, {"study": []})
     with pytest.raises(InputError, match="once"):
-        sweep_arms(["a"], ["cnn"], seeds={"study": [1, 1]})
-    with pytest.raises(InputError, match="method"):
-        sweep_arms(["a"], [], baselines=[])
+        sweep_arms(["a"], CNN, {"study": [1, 1]})
+    with pytest.raises(InputError, match="methods"):
+        sweep_arms(["a"], [], {"study": [1]})
 
 
 def test_sweep_of_a_run_leaves_out_unknown_hazards(run_folder):
@@ -269,7 +276,7 @@ def test_a_memorising_model_scores_one_half_on_test():
             table, splits, fit, lambda model, rows: [model.get(row, 0.0) for row in rows]
         )
         assert (folds.c_index == 0.5).all()
-        assert pooled_c_index(scores) == 0.5
+        assert c_index_of(scores, "centred") == 0.5
         train = fit(splits[0].train, splits[0].validation, 0)
         own = table.iloc[list(train)]
         assert concordance_index(own.time, own.event, list(train.values())) > 0.99
@@ -291,9 +298,9 @@ def test_a_constant_for_each_fold_changes_nothing():
     (folds, scores), (shifted, moved) = tables
     pd.testing.assert_frame_equal(folds, shifted)
     np.testing.assert_allclose(scores.centred, moved.centred, atol=1e-9)
-    assert pooled_c_index(scores) == pytest.approx(pooled_c_index(moved))
+    assert c_index_of(scores, "centred") == pytest.approx(c_index_of(moved, "centred"))
     raw = concordance_index(moved.time, moved.event, moved.risk)
-    assert abs(raw - pooled_c_index(moved)) > 0.1, "the shift would not have been noticed"
+    assert abs(raw - c_index_of(moved, "centred")) > 0.1, "the shift would not have been noticed"
 
 
 def test_a_fold_without_a_comparable_pair_is_kept_with_a_note():
@@ -314,10 +321,11 @@ def test_a_fold_without_a_comparable_pair_is_kept_with_a_note():
     assert folds.c_index[0] == 1.0
 
 
-def test_pooling_two_seeds_is_refused():
-    scores = pd.DataFrame({"seed": [1, 2], "time": [1, 2], "event": [1, 0], "centred": [0, 0]})
-    with pytest.raises(InputError, match="one seed"):
-        pooled_c_index(scores)
+def test_overlapping_parts_are_refused():
+    rows = np.arange(8)
+    leaky = Split(1, 0, rows[:4], rows[4:6], rows[3:])
+    with pytest.raises(InputError, match="overlap"):
+        evaluate_folds(follow_up(8), [leaky], lambda *_: None, lambda _, part: -1.0 * part)
 
 
 # ---- whole arms
@@ -378,8 +386,6 @@ def test_an_arm_gives_the_same_numbers_on_any_number_of_threads(trained, tmp_pat
 
 
 def test_a_changed_result_is_refused(trained, tmp_path):
-    from ecgrepro.protocol import read_arm
-
     arm = Arm("learning", "none", "age_sex", "study", 42)
     copy = tmp_path / "arm"
     shutil.copytree(trained / "protocol" / "arms" / arm.name, copy)
@@ -460,7 +466,7 @@ def test_patients_seen_in_pretraining_are_left_out(run_folder, tmp_path):
     shutil.copytree(run_folder / "cohorts" / "packed", copy / "packed")
     data = open_cohort(copy, "learning")
     assert set(data.table.split) == {"test"}
-    assert data.notes
+    assert data.about["notes"]
     assert len(open_cohort(run_folder, "learning").table) == N
 
 
@@ -469,10 +475,10 @@ def test_reconstruction_start_uses_no_report(run_folder, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     found = []
     monkeypatch.setattr(
-        "ecgrepro.protocol.starts.open_release", lambda path: type("R", (), {"index": None})
+        "ecgrepro.protocol.run.open_release", lambda path: type("R", (), {"index": None})
     )
     halves = dict(zip(range(1, 41), ["train"] * 28 + ["validation"] * 12, strict=True))
-    monkeypatch.setattr("ecgrepro.protocol.starts.split_by_fold", lambda index, ids: halves)
+    monkeypatch.setattr("ecgrepro.protocol.run.split_by_fold", lambda index, ids: halves)
     for number in range(2):
         copy = tmp_path / str(number)
         for name in ("alignment", "packed", "parameters"):
@@ -600,11 +606,9 @@ def test_folds_without_value_are_counted_and_left_out():
     assert nothing[["estimate", "low", "high"]].isna().all().all()
 
 
-def test_nothing_and_doubled_folds_are_refused():
+def test_doubled_folds_are_refused():
     with pytest.raises(InputError, match="twice"):
         summarise(pd.concat([table_of_folds(), table_of_folds()]))
-    with pytest.raises(InputError, match="no finished arm"):
-        collect([])
 
 
 # ---- the notebook of an arm

@@ -1,27 +1,28 @@
-"""Concordance, Kaplan-Meier, log-rank, hazard ratios: against scikit-survival, statsmodels and by hand."""
+"""Concordance, curves, Cox regression: against scikit-survival, statsmodels and by hand."""
 
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sksurv.compare import compare_survival
 from sksurv.datasets import load_whas500
+from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.metrics import concordance_index_censored
-from sksurv.nonparametric import kaplan_meier_estimator
+from sksurv.nonparametric import cumulative_incidence_competing_risks, kaplan_meier_estimator
 from sksurv.util import Surv
 
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
 from ecgrepro.survival import (
-    concordance_counts,
     concordance_index,
+    cumulative_incidence,
+    fit_cox,
     hazard_ratio,
     kaplan_meier,
-    logrank_test,
-    numbers_at_risk,
+    predict_cox,
 )
 
 
@@ -30,6 +31,13 @@ def whas():
     """500 patients after a heart attack, 215 deaths, many tied days."""
     covariates, outcome = load_whas500()
     return covariates, outcome["lenfol"].astype(float), outcome["fstat"].astype(int)
+
+
+@pytest.fixture(scope="module")
+def patients(whas) -> pd.DataFrame:
+    """The same as one table."""
+    covariates, time, event = whas
+    return covariates.astype(float).assign(time=time, event=event)
 
 
 def test_the_room_needs_no_torch():
@@ -62,8 +70,6 @@ def test_concordance_equals_scikit_survival_on_heavy_ties(table):
             concordance_index(time, event, risk)
         return
     expected = concordance_index_censored(event, time, risk)
-    counts = concordance_counts(time, event, risk)
-    assert (counts.concordant, counts.discordant, counts.tied) == tuple(expected[1:4])
     assert concordance_index(time, event, risk) == pytest.approx(expected[0], abs=1e-12)
 
 
@@ -152,56 +158,127 @@ def test_kaplan_meier_read_at_times(whas):
         kaplan_meier(time, event, at=[10.0, 5.0])
 
 
-def test_numbers_at_risk_by_group():
-    table = numbers_at_risk([1, 2, 3, 4], [0, 2, 5], group=["b", "a", "a", "b"])
-    assert table.index.tolist() == ["a", "b"]
-    assert table.to_numpy().tolist() == [[2, 2, 0], [2, 1, 0]]
-    assert numbers_at_risk([1, 2, 3], [2])[2.0].tolist() == [2]
-
-
-# ------------------------------------------------------------------------- log-rank and hazard ratios
-
-
-def test_logrank_equals_scikit_survival(whas):
-    covariates, time, event = whas
-    for group in (covariates["gender"].astype(int), np.digitize(covariates["age"], [60, 75])):
-        found = logrank_test(time, event, group)
-        statistic, p_value = compare_survival(Surv.from_arrays(event, time), group)
-        assert found.statistic == pytest.approx(statistic, rel=1e-9)
-        assert found.p_value == pytest.approx(p_value, rel=1e-6)
-        assert found.degrees_of_freedom == len(np.unique(group)) - 1
-    with pytest.raises(InputError, match="one value"):
-        logrank_test(time, event, np.zeros(len(time)))
-
-
-def test_hazard_ratio_of_groups_and_of_a_number(whas):
-    from sksurv.linear_model import CoxPHSurvivalAnalysis
-
-    covariates, time, event = whas
-    old = np.where(covariates["age"] > 70, "old", "young")
-    found = hazard_ratio(time, event, old, reference="young")
-    oracle = CoxPHSurvivalAnalysis(ties="efron", tol=1e-12).fit(
-        (old == "old").astype(float)[:, None], Surv.from_arrays(event, time)
+@pytest.mark.parametrize("seed", range(4))
+def test_cumulative_incidence_equals_scikit_survival(seed):
+    rng = np.random.default_rng(seed)
+    latent, censoring = np.ceil(50 * rng.exponential(size=200)), rng.integers(20, 120, 200)
+    time, event = np.minimum(latent, censoring).astype(float), latent <= censoring
+    event &= time < time.max()  # scikit-survival has no variance where nobody is left
+    rival = ~event & (rng.random(200) < 0.4) & (time < time.max())
+    code = np.where(event, 1, np.where(rival, 2, 0))
+    steps, incidence, interval = cumulative_incidence_competing_risks(
+        code, time, conf_type="log-log", var_type="Dinse_Approx"
     )
-    assert np.log(found.ratio) == pytest.approx(oracle.coef_[0], abs=1e-6)
-    assert found.low < found.ratio < found.high
-    assert found.label == "old against young"
-    assert (found.n, found.events) == (500, 215)
-    swapped = hazard_ratio(time, event, old, reference="old")
-    assert swapped.ratio == pytest.approx(1 / found.ratio, rel=1e-6)
+    found = cumulative_incidence(time, event, rival).iloc[1:]
+    np.testing.assert_array_equal(found["time"], steps)
+    np.testing.assert_allclose(found["event"], incidence[1], atol=1e-12)
+    np.testing.assert_allclose(found["competing"], incidence[2], atol=1e-12)
+    started = incidence[1] > 0
+    np.testing.assert_allclose(found["low"][started], interval[1, 0, started], atol=1e-9)
+    np.testing.assert_allclose(found["high"][started], interval[1, 1, started], atol=1e-9)
+    alone = 1 - kaplan_meier(time, event)["survival"].to_numpy()[1:]
+    assert (alone >= found["event"] - 1e-12).all()  # 1 - Kaplan-Meier is too high
+    with pytest.raises(InputError, match="both"):
+        cumulative_incidence(time, event, np.ones(len(time)))
 
-    age = covariates["age"].to_numpy()
-    unit, sd = hazard_ratio(time, event, age), hazard_ratio(time, event, age, per_sd=True)
-    assert np.log(sd.ratio) == pytest.approx(np.log(unit.ratio) * age.std(), rel=1e-6)
+
+# ----------------------------------------------------------------------------------------------- Cox
+
+
+def test_hazard_ratio_equals_scikit_survival(whas):
+    covariates, time, event = whas
+    old = covariates["age"].to_numpy() > 70
+    found = hazard_ratio(time, event, old)
+    oracle = CoxPHSurvivalAnalysis(ties="efron", tol=1e-12).fit(
+        old.astype(float)[:, None], Surv.from_arrays(event, time)
+    )
+    assert np.log(found.estimate) == pytest.approx(oracle.coef_[0], abs=1e-6)
+    assert found.low < found.estimate < found.high
+    assert hazard_ratio(time, event, ~old).estimate == pytest.approx(1 / found.estimate, rel=1e-6)
 
 
 def test_hazard_ratio_refuses_a_group_without_events():
     time, event = np.arange(1.0, 9.0), np.array([1, 1, 1, 0, 0, 0, 0, 0])
-    with pytest.raises(InputError, match=r"Group low has no events \(4 patients\)"):
-        hazard_ratio(time, event, ["high"] * 4 + ["low"] * 4, reference="low")
-    with pytest.raises(InputError, match="constant"):
+    with pytest.raises(InputError, match=r"The rest has no events \(4 patients\)"):
+        hazard_ratio(time, event, np.arange(8) < 4)
+    with pytest.raises(InputError, match="The rest has no events"):
         hazard_ratio(time, event, np.ones(8))
-    with pytest.raises(InputError, match="which one is the reference"):
-        hazard_ratio(time, event, ["high"] * 4 + ["low"] * 4)
     with pytest.raises(InputError, match="no finite estimate"):
-        hazard_ratio(time, np.ones(8), -np.arange(8.0))
+        hazard_ratio(time, np.ones(8), np.arange(8) < 4)
+
+
+def test_plain_cox_equals_scikit_survival_and_statsmodels(patients):
+    from statsmodels.duration.hazard_regression import PHReg
+
+    names = ["age", "bmi", "hr", "afb", "av3", "mitype"]
+    model = fit_cox(patients, names, ridge=0.0)
+    assert model.covariates == tuple(names)
+    outcome = Surv.from_arrays(patients["event"] == 1, patients["time"])
+    oracle = CoxPHSurvivalAnalysis(ties="efron", tol=1e-12).fit(patients[names], outcome)
+    slopes = np.array(model.coefficients) / model.scales
+    np.testing.assert_allclose(slopes, oracle.coef_, atol=1e-4)
+    fitted = PHReg(patients["time"], patients[names], status=patients["event"], ties="efron").fit(
+        disp=0
+    )
+    np.testing.assert_allclose(slopes, fitted.params, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.array(model.standard_errors) / model.scales, fitted.bse, rtol=1e-6
+    )
+
+
+def test_the_default_ridge_changes_little_with_few_events(patients):
+    few = patients.assign(event=patients["event"] * (np.arange(500) % 15 == 0))
+    assert few["event"].sum() < 20
+    plain, ridged = fit_cox(few, ["age"], ridge=0.0), fit_cox(few, ["age"])
+    assert ridged.coefficients[0] == pytest.approx(plain.coefficients[0], rel=0.02)
+    assert any("under 10 a covariate" in note for note in fit_cox(few, ["age", "hr"]).notes)
+
+
+def test_separation_gives_a_finite_estimate_with_ridge_and_an_error_without(patients):
+    table = patients.assign(flag=patients["event"].astype(float))
+    assert abs(fit_cox(table, ["flag"]).coefficients[0]) < 20
+    with pytest.raises(InputError, match="no finite estimate"):
+        fit_cox(patients.assign(copy=patients["age"]), ["age", "copy"], ridge=0.0)
+    one_event = table.assign(event=(np.arange(500) == 7).astype(int))
+    assert np.isfinite(predict_cox(fit_cox(one_event, ["age", "gender"]), one_event)).all()
+
+
+def test_scaling_and_imputation_come_from_the_training_rows_alone(patients):
+    """S-32: changing, shuffling or dropping test rows moves nobody else's risk."""
+    train, test = patients.iloc[:300].copy(), patients.iloc[300:].copy()
+    train.loc[train.index[:30], "age"] = np.nan
+    test.loc[test.index[0], "age"] = np.nan
+    risk = predict_cox(fit_cox(train, ["age", "gender"]), test)
+    assert risk.index.equals(test.index)
+    alone = predict_cox(fit_cox(train, ["age", "gender"]), test.iloc[[0]])
+    assert alone.iloc[0] == risk.iloc[0]
+    shifted = test.copy()
+    shifted.iloc[1:, shifted.columns.get_loc("age")] += 1000.0
+    assert predict_cox(fit_cox(train, ["age", "gender"]), shifted).iloc[0] == risk.iloc[0]
+    median = test.iloc[[0]].assign(age=train["age"].median())
+    assert predict_cox(fit_cox(train, ["age", "gender"]), median).iloc[0] == pytest.approx(
+        risk.iloc[0]
+    )
+    assert concordance_index(test["time"], test["event"], risk) > 0.6
+
+
+def test_constant_columns_are_left_out_with_a_note(patients):
+    """S-32: a binary column without variance neither warns nor breaks the fit."""
+    table = patients.assign(flat=1.0, empty=np.nan)
+    model = fit_cox(table, ["age", "flat", "empty"])
+    assert model.covariates == ("age",)
+    assert [note for note in model.notes if "flat is constant" in note]
+    assert [note for note in model.notes if "empty is constant" in note]
+    with pytest.raises(InputError, match="All covariates"):
+        fit_cox(table, ["flat"])
+
+
+def test_bad_tables_are_refused(patients):
+    with pytest.raises(InputError, match="no column 'sex'"):
+        fit_cox(patients)
+    with pytest.raises(InputError, match="None of the 500 training rows"):
+        fit_cox(patients.assign(event=0), ["age"])
+    with pytest.raises(InputError, match="not numeric"):
+        fit_cox(patients.assign(age="old"), ["age"])
+    with pytest.raises(InputError, match="no column 'age'"):
+        predict_cox(fit_cox(patients, ["age"]), patients.drop(columns="age"))

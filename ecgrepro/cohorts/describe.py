@@ -101,8 +101,7 @@ def incidence_by_year(cohort: Cohort) -> pd.DataFrame:
         ``incidence`` (Aalen-Johansen), ``competing`` (its incidence). Of a restricted cohort only years between which
         10 people or more had each outcome; there may be none.
     """
-    from ecgrepro.survival.competing import cumulative_incidence
-    from ecgrepro.survival.curves import kaplan_meier
+    from ecgrepro.survival.curves import cumulative_incidence, kaplan_meier
 
     table = cohort.table
     time, event, rival = (table[name].to_numpy() for name in ("time", "event", "competing"))

@@ -165,7 +165,7 @@ def attach_split(
         If there are fewer events than folds, fold lists overlap, a part stays without rows or without
         events, or given folds divide a patient.
     """
-    from ecgrepro.survival.splits import assign_folds
+    from ecgrepro.survival.folds import assign_folds
 
     if set(validation) & set(test):
         raise InputError(

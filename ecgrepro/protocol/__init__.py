@@ -5,17 +5,8 @@
 in `runs/<run>/protocol/`.
 """
 
-from ecgrepro.protocol.arms import BASELINES, NETWORKS, PROTOCOLS, Arm, sweep_arms
-from ecgrepro.protocol.evaluate import evaluate_folds, limit_labels, pooled_c_index
-from ecgrepro.protocol.run import ArmResult, read_arm, run_arm
-from ecgrepro.protocol.starts import (
-    CohortData,
-    finetune_settings,
-    open_cohort,
-    pretrain_start,
-    starting_model,
-)
-from ecgrepro.protocol.sweep import run_sweep, sweep_of
+from ecgrepro.protocol.arms import Arm
+from ecgrepro.protocol.run import run_arm, run_sweep, sweep_of
 from ecgrepro.protocol.table import (
     LABELS,
     collect,
@@ -26,28 +17,14 @@ from ecgrepro.protocol.table import (
 )
 
 __all__ = [
-    "BASELINES",
     "LABELS",
-    "NETWORKS",
-    "PROTOCOLS",
     "Arm",
-    "ArmResult",
-    "CohortData",
     "collect",
-    "evaluate_folds",
-    "finetune_settings",
     "learning_curve",
-    "limit_labels",
     "name_lines",
-    "open_cohort",
     "paired_differences",
-    "pooled_c_index",
-    "pretrain_start",
-    "read_arm",
     "run_arm",
     "run_sweep",
-    "starting_model",
     "summarise",
-    "sweep_arms",
     "sweep_of",
 ]

@@ -6,7 +6,7 @@ import sys
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
 from ecgrepro.protocol.arms import PRETRAINED
-from ecgrepro.protocol.starts import pretrain_start
+from ecgrepro.protocol.run import pretrain_start
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ecgrepro.errors import InputError
-from ecgrepro.survival import STUDY_SEEDS
 
 PRETRAINED = ("reconstruction", "aligned")
 """Initialisations that start from weights of a pretraining."""
@@ -17,13 +16,11 @@ NETWORKS = ("scratch", *PRETRAINED, "random_encoder")
 COX = ("age_sex", "ecg_15", "age_sex_ecg_15")
 """Cox models: on age and sex, on the study's fifteen ECG measurements, and on all of them."""
 
-BASELINES = (*COX, "oracle_ecg", "oracle")
+ORACLES = {"oracle_ecg": "log_hazard_ecg", "oracle": "log_hazard"}
+"""Column of the follow-up table that holds the true log hazard, or the part of it that the ECG carries."""
+
+BASELINES = (*COX, *ORACLES)
 """Methods without an encoder; the oracles exist only where outcomes were simulated."""
-
-PROTOCOLS = ("study", "grouped")
-
-STUDY_AND_GROUPED = {"study": STUDY_SEEDS, "grouped": STUDY_SEEDS[:1]}
-"""Seeds of the study's five pairs of halves, and of one division in which each patient is tested once."""
 
 NO_ENCODER = "none"
 
@@ -63,17 +60,16 @@ class Arm:
         """Refuse what no rule could run; the study's protocol has two folds whatever was given."""
         if self.protocol == "study":
             object.__setattr__(self, "n_folds", 2)
-        if self.initialisation not in (*NETWORKS, *BASELINES):
-            raise InputError(
-                f"initialisation is {self.initialisation!r}: use {', '.join((*NETWORKS, *BASELINES))}."
-            )
+        known = (*NETWORKS, *BASELINES)
+        if self.initialisation not in known:
+            raise InputError(f"initialisation is {self.initialisation!r}: use {', '.join(known)}.")
         if (self.encoder == NO_ENCODER) != (self.initialisation in BASELINES):
             raise InputError(
                 f"{self.initialisation} with encoder {self.encoder!r}: baselines have encoder "
                 f"{NO_ENCODER!r}, networks have one of their own."
             )
-        if self.protocol not in PROTOCOLS:
-            raise InputError(f"protocol is {self.protocol!r}: use {' or '.join(PROTOCOLS)}.")
+        if self.protocol not in ("study", "grouped"):
+            raise InputError(f"protocol is {self.protocol!r}: use 'study' or 'grouped'.")
         if self.labels < 0 or self.labels == 1:
             raise InputError(
                 f"labels is {self.labels}: give 0 (all) or at least 2 training events."
@@ -95,25 +91,20 @@ class Arm:
 
 def sweep_arms(
     cohorts: Sequence[str],
-    encoders: Sequence[str],
-    initialisations: Sequence[str] = NETWORKS,
-    seeds: Mapping[str, Sequence[int]] = STUDY_AND_GROUPED,
-    *,
-    baselines: Sequence[str] = COX,
+    methods: Sequence[tuple[str, str]],
+    seeds: Mapping[str, Sequence[int]],
     labels: int = 0,
     curve: Sequence[int] = (),
     n_folds: int = 5,
 ) -> list[Arm]:
-    """Return all arms of a sweep, baselines included.
+    """Return all arms of a sweep: every method on every cohort, under every protocol and seed.
 
     Parameters
     ----------
-    cohorts, encoders, initialisations
-        Every combination is an arm under every protocol and seed. `initialisations` are networks.
+    cohorts, methods
+        Names, and pairs of encoder and initialisation.
     seeds
         Of each protocol; a protocol without seeds is left out.
-    baselines
-        Of `BASELINES`; each once a cohort, protocol and seed, since no encoder takes part.
     labels
         Training events of a fold; 0 for all.
     curve
@@ -127,29 +118,21 @@ def sweep_arms(
         If there is no cohort, seed or method, or two arms would share a file name.
     """
     seeds = {protocol: given for protocol, given in seeds.items() if given}
-    for name, given in (("cohorts", cohorts), ("seeds", seeds)):
-        if not given:
+    for name, needed in (("cohorts", cohorts), ("methods", methods), ("seeds", seeds)):
+        if not needed:
             raise InputError(f"The sweep has no {name}: give at least one.")
-    methods = [(encoder, start) for encoder in encoders for start in initialisations]
-    methods += [(NO_ENCODER, baseline) for baseline in baselines]
-    if not methods:
-        raise InputError("The sweep has no method: give an encoder, or a baseline.")
     places = [(cohort, protocol, labels) for cohort in cohorts for protocol in seeds]
+    whole = len(places)
     places += [(*places[0][:2], count) for count in curve]
-    arms = [
-        Arm(cohort, *method, protocol, seed, count, n_folds)
-        for cohort, protocol, count in places
-        for method in methods
-        for seed in seeds[protocol]
-        if not method[1].startswith("oracle")
-    ]
-    arms += [  # an oracle learns nothing: one value, however many events are given to the others
-        Arm(cohort, *method, protocol, seed, 0, n_folds)
-        for cohort, protocol, _ in places[: len(cohorts) * len(seeds)]
-        for method in methods
-        for seed in seeds[protocol]
-        if method[1].startswith("oracle")
-    ]
+    arms = []
+    for number, (cohort, protocol, count) in enumerate(places):
+        for encoder, start in methods:
+            if start in ORACLES:  # learns nothing: one value, however many events others are given
+                if number >= whole:
+                    continue
+                count = 0
+            for seed in seeds[protocol]:
+                arms.append(Arm(cohort, encoder, start, protocol, seed, count, n_folds))
     if len({arm.name for arm in arms}) < len(arms):
         raise InputError("Two arms of the sweep have the same name: give each value once.")
-    return arms
+    return sorted(arms, key=lambda arm: arm.initialisation in ORACLES)

@@ -1,27 +1,25 @@
 """From arms to one table: a row a fold, then intervals, paired differences and the learning curve."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ecgrepro.cohorts.division import NULL
 from ecgrepro.errors import InputError
-from ecgrepro.protocol.arms import COX, NO_ENCODER
+from ecgrepro.protocol.arms import COX, NO_ENCODER, ORACLES
 from ecgrepro.protocol.run import ArmResult
-from ecgrepro.survival import Interval, nadeau_bengio_interval
+from ecgrepro.survival import nadeau_bengio_interval
 
 METHOD = ["cohort", "protocol", "labels", "encoder", "initialisation"]
 """Columns that name a line of the summary."""
 
-BESIDE = (*COX, "random_encoder", "oracle_ecg", "oracle")
+BESIDE = (*COX, "random_encoder", *ORACLES)
 """Baselines that stand on every line, where they were run."""
 
 
 def collect(results: Sequence[ArmResult]) -> pd.DataFrame:
-    """Put finished arms into one table.
+    """Put finished arms, at least one, into one table.
 
     Returns
     -------
@@ -29,21 +27,12 @@ def collect(results: Sequence[ArmResult]) -> pd.DataFrame:
         One row a fold: cohort, encoder, initialisation, protocol, seed, fold, n, events, c_index (NaN where no pair of
         the fold is comparable, with a note), then labels, n_folds, the sizes of `evaluate_folds`, and
         pooled_c_index: that of the whole seed, on scores centred by fold.
-
-    Raises
-    ------
-    InputError
-        If there is no arm.
     """
-    if not results:
-        raise InputError("There is no finished arm to collect: run the sweep first.")
     tables = []
     for result in results:
         pooled = result.record["pooled_c_index"]
-        table = result.folds.assign(pooled_c_index=np.nan if pooled is None else pooled)
-        for name, value in result.arm.as_dict().items():
-            table[name] = value
-        tables.append(table)
+        known = {"pooled_c_index": np.nan if pooled is None else pooled, **result.arm.as_dict()}
+        tables.append(result.folds.assign(**known))
     everything = pd.concat(tables, ignore_index=True)
     first = ["cohort", "encoder", "initialisation", "protocol", "seed", "fold"]
     first += ["n", "events", "c_index"]
@@ -70,10 +59,10 @@ def summarise(folds: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     of test to training rows is that of the division, also where `labels` cut the training part afterwards: it
     measures which rows folds share.
     """
-    _require(folds)
+    _refuse_doubled(folds)
     rows = []
     for names, part in folds.groupby(METHOD, sort=False):
-        interval = _interval(part, part["c_index"], level, (0.0, 1.0))
+        estimate, low, high = _interval(part, part["c_index"], level, (0.0, 1.0))
         once = part[part["seed"] == part["seed"].iloc[0]]
         values = part["c_index"].dropna()
         rows.append(
@@ -85,23 +74,20 @@ def summarise(folds: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
                 "seeds": int(part["seed"].nunique()),
                 "folds": len(part),
                 "without_value": int(part["c_index"].isna().sum()),
-                "estimate": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-                "sd_folds": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
-                "fold_low": float(values.min()) if len(values) else np.nan,
-                "fold_high": float(values.max()) if len(values) else np.nan,
+                "estimate": estimate,
+                "low": low,
+                "high": high,
+                "sd_folds": float(values.std(ddof=1)),
+                "fold_low": float(values.min()),
+                "fold_high": float(values.max()),
                 "pooled": float(part.groupby("seed")["pooled_c_index"].first().mean()),
             }
         )
     table = pd.DataFrame(rows)
     for name in BESIDE:
-        lines = table[table["initialisation"] == name]
-        if name == "random_encoder":
-            on = ["cohort", "protocol", "labels"]
-            lines = lines.drop_duplicates(on)  # of several encoders, the first
-        else:
-            on = ["cohort", "protocol", *(() if name.startswith("oracle") else ("labels",))]
+        # an oracle learns nothing and stands beside any number of labels; of several encoders, the first
+        on = ["cohort", "protocol", *([] if name in ORACLES else ["labels"])]
+        lines = table[table["initialisation"] == name].drop_duplicates(on)
         beside = lines[[*on, "estimate"]].rename(columns={"estimate": name})
         table = table.merge(beside, on=on, how="left", validate="m:1")
     method = [name for name in METHOD if name != "cohort"]
@@ -134,75 +120,56 @@ def name_lines(summary: pd.DataFrame) -> pd.DataFrame:
     given = summary["labels"].map(
         lambda count: f"{count} training events" if count else "all events"
     )
-    given = given.mask(summary["initialisation"].str.startswith("oracle"), "the truth")
+    given = given.mask(summary["initialisation"].isin(list(ORACLES)), "the truth")
     group = summary["cohort"] + ", " + summary["protocol"] + ", " + given
     return summary.assign(label=label, group=group).sort_values("group", kind="stable")
 
 
-def paired_differences(
-    folds: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]] = (
-        ("aligned", "scratch"),
-        ("aligned", "reconstruction"),
-        ("reconstruction", "scratch"),
-        ("aligned", "random_encoder"),
-        ("aligned", "age_sex"),
-        ("aligned", "ecg_15"),
-        ("aligned", "age_sex_ecg_15"),
-    ),
-    level: float = 0.95,
-) -> pd.DataFrame:
-    """Return differences of the C-index over the same folds, `first` less `second`.
+PAIRS = (
+    ("aligned", "scratch"),
+    ("aligned", "reconstruction"),
+    ("reconstruction", "scratch"),
+    *(("aligned", control) for control in ("random_encoder", *COX)),
+)
+"""What is compared, the first with the second."""
+
+
+def paired_differences(folds: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return differences of the C-index over the same folds, `first` less `second`, for all `PAIRS` that were run.
 
     Returns
     -------
     DataFrame
         cohort, protocol, labels, encoder, first, second, estimate, low, high (corrected as in `summarise`), folds,
-        wins (folds in which the first is better), events_train. Pairs that were not run are left out.
+        wins (folds in which the first is better), events_train.
 
     Raises
     ------
     InputError
         If two arms tested other patients under the same seed and fold.
     """
-    _require(folds)
-    rows: list[dict[str, Any]] = []
-    for (cohort, protocol, labels), part in folds.groupby(
-        ["cohort", "protocol", "labels"], sort=False
-    ):
-        encoders = [name for name in part["encoder"].unique() if name != "none"]
-        for encoder in encoders:
-            own = part[part["encoder"].isin([encoder, "none"])]
-            for first, second in pairs:
+    _refuse_doubled(folds)
+    place, rows = ["cohort", "protocol", "labels"], []
+    for names, part in folds.groupby(place, sort=False):
+        for encoder in [name for name in part["encoder"].unique() if name != NO_ENCODER]:
+            own = part[part["encoder"].isin([encoder, NO_ENCODER])]
+            for first, second in PAIRS:
                 one, two = (own[own["initialisation"] == name] for name in (first, second))
                 both = one.merge(two, on=["seed", "fold"], suffixes=("", "_second"))
                 if both.empty:
                     continue
                 if (both["test_rows"] != both["test_rows_second"]).any():
                     raise InputError(
-                        f"Cohort {cohort!r}: {first} and {second} tested different patients in the same fold: "
+                        f"Cohort {names[0]!r}: {first} and {second} tested different patients in the same fold: "
                         "delete the protocol folder of the run and sweep again."
                     )
                 gap = both["c_index"] - both["c_index_second"]
                 interval = _interval(both, gap, level, (-1.0, 1.0))
-                names = {"cohort": cohort, "protocol": protocol, "labels": labels}
-                rows.append(
-                    {
-                        **names,
-                        "encoder": encoder,
-                        "first": first,
-                        "second": second,
-                        "estimate": interval.estimate,
-                        "low": interval.low,
-                        "high": interval.high,
-                        "folds": int(gap.notna().sum()),
-                        "wins": int((gap > 0).sum()),
-                        "events_train": float(both["events_train"].mean()),
-                    }
-                )
-    columns = ["cohort", "protocol", "labels", "encoder", "first", "second", "estimate"]
-    columns += ["low", "high", "folds", "wins", "events_train"]
-    return pd.DataFrame(rows, columns=columns)
+                counts = int(gap.notna().sum()), int((gap > 0).sum())
+                events = float(both["events_train"].mean())
+                rows.append((*names, encoder, first, second, *interval, *counts, events))
+    columns = [*place, "encoder", "first", "second", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "folds", "wins", "events_train"])
 
 
 def learning_curve(summary: pd.DataFrame, cohort: str, encoder: str, protocol: str) -> pd.DataFrame:
@@ -218,7 +185,7 @@ def learning_curve(summary: pd.DataFrame, cohort: str, encoder: str, protocol: s
         (summary["cohort"] == cohort)
         & (summary["protocol"] == protocol)
         & summary["encoder"].isin([encoder, "none"])
-        & ~summary["initialisation"].str.startswith("oracle")
+        & ~summary["initialisation"].isin(list(ORACLES))
     ]
     curve = chosen.assign(label=chosen["initialisation"], n=chosen["events_train"].round())
     columns = ["label", "n", "estimate", "low", "high"]
@@ -227,22 +194,16 @@ def learning_curve(summary: pd.DataFrame, cohort: str, encoder: str, protocol: s
 
 def _interval(
     part: pd.DataFrame, values: pd.Series, level: float, bounds: tuple[float, float]
-) -> Interval:
-    """Corrected interval, cut to what is possible; without limits where fewer than two folds have a value."""
+) -> tuple[float, float, float]:
+    """Mean with corrected limits, cut to what is possible; without limits where fewer than two folds have a value."""
     known = values.dropna().to_numpy(float)
     if len(known) < 2:
-        mean, nothing = float(known.mean()) if len(known) else float("nan"), float("nan")
-        return Interval(mean, nothing, nothing, level, nothing, len(known), 0, "too few folds")
-    ratio = float((part["n"] / part["n_development"]).mean())
-    found = nadeau_bengio_interval(known, ratio, level)
-    lowest, highest = bounds
-    return replace(found, low=max(found.low, lowest), high=min(found.high, highest))
+        return float(known.mean()) if len(known) else np.nan, np.nan, np.nan
+    found = nadeau_bengio_interval(known, float((part["n"] / part["n_development"]).mean()), level)
+    return found.estimate, max(found.low, bounds[0]), min(found.high, bounds[1])
 
 
-def _require(folds: pd.DataFrame) -> None:
-    for column in (*METHOD, "seed", "fold", "n", "events", "c_index", "test_rows"):
-        if column not in folds.columns:
-            raise InputError(f"The table of folds has no column {column!r}: use `collect`.")
+def _refuse_doubled(folds: pd.DataFrame) -> None:
     if folds.duplicated([*METHOD, "seed", "fold"]).any():
         raise InputError(
             "The table of folds holds a fold twice: were arms with another number of folds left behind?"

@@ -1,26 +1,29 @@
-"""Do predicted probabilities come true: observed over expected, slope, and curves."""
+"""Do predicted probabilities come true, and is acting on them worth it: calibration and decision curves."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from ecgrepro.errors import InputError
-from ecgrepro.survival.curves import kaplan_meier, survival_at
-from ecgrepro.survival.inputs import (
+from ecgrepro.survival.cox import breslow_survival, cox_maximum
+from ecgrepro.survival.curves import (
     BoolArray,
     FloatArray,
     check_horizons,
     check_probabilities,
     check_survival,
     check_vector,
+    kaplan_meier,
+    survival_at,
 )
-from ecgrepro.survival.regression import cox_newton
 
 FEWEST_EVENTS = 10
 """Events before the horizon below which a slope or a curve says nothing."""
+
+GROUPS = 5
+"""Groups of like prediction in which predicted and observed risk are compared."""
 
 
 @dataclass(frozen=True)
@@ -29,76 +32,28 @@ class Calibration:
 
     Attributes
     ----------
-    horizon, n, events
-        Time, patients, events up to that time.
     observed, expected
         Kaplan-Meier probability of the event by the horizon, and the mean prediction.
-    ratio, ratio_low, ratio_high
-        Observed over expected with its interval (that of the Kaplan-Meier estimate); 1 is ideal, above 1 the model
-        predicts too little.
-    slope, slope_low, slope_high
+    ratio
+        Observed over expected; 1 is ideal, above 1 the model predicts too little.
+    slope
         Cox coefficient of the predicted log cumulative hazard; 1 is ideal, below 1 predictions are too extreme.
     ici
         Integrated calibration index: mean absolute difference between prediction and smooth curve.
     groups
         Quantile groups of prediction: ``group``, ``n``, ``events``, ``expected``, ``observed``, ``low``, ``high``
-        (NaN where follow-up in a group ends before the horizon).
+        (95 %; NaN where follow-up in a group ends before the horizon).
     curve
         Smooth curve: ``expected``, ``observed``, at 100 values over the range of prediction.
     """
 
-    horizon: float
-    n: int
-    events: int
     observed: float
     expected: float
     ratio: float
-    ratio_low: float
-    ratio_high: float
     slope: float
-    slope_low: float
-    slope_high: float
     ici: float
     groups: pd.DataFrame = field(repr=False)
     curve: pd.DataFrame = field(repr=False)
-
-
-def breslow_survival(
-    time: npt.ArrayLike,
-    event: npt.ArrayLike,
-    risk: npt.ArrayLike,
-    new_risk: npt.ArrayLike,
-    horizons: npt.ArrayLike,
-) -> FloatArray:
-    """Turn log risks into survival probabilities with Breslow's baseline hazard.
-
-    Parameters
-    ----------
-    time, event, risk
-        Outcome and log risk (linear predictor) of the training patients, shape (n,).
-    new_risk
-        Log risks from the same model, shape (m,).
-    horizons
-        Ascending, shape (k,), inside the training patients' follow-up.
-
-    Returns
-    -------
-    float64 array (m, k)
-        Probability of no event up to each horizon.
-    """
-    times, events = check_survival(time, event)
-    risks, new = check_vector(risk, "risk", len(times)), check_vector(new_risk, "new_risk")
-    reads = check_horizons(horizons, times)
-    shift = risks.max()  # a log risk is defined up to a constant, so that no exponential overflows
-    steps = np.unique(times[events])
-    order = np.argsort(times)
-    tail = np.cumsum(np.exp(risks[order] - shift)[::-1])[::-1]
-    at_risk = tail[np.searchsorted(times[order], steps, side="left")]
-    died = np.bincount(np.searchsorted(steps, times[events]), minlength=len(steps))
-    hazard = np.r_[0.0, np.cumsum(died / at_risk)][np.searchsorted(steps, reads, side="right")]
-    with np.errstate(over="ignore", invalid="ignore"):
-        cumulative = np.where(hazard > 0, hazard * np.exp(new - shift)[:, None], 0.0)
-    return np.exp(-cumulative)
 
 
 def calibration_at(
@@ -106,8 +61,6 @@ def calibration_at(
     event: npt.ArrayLike,
     predicted: npt.ArrayLike,
     horizon: float,
-    n_groups: int = 5,
-    level: float = 0.95,
 ) -> Calibration:
     """Compare predicted probabilities of the event by `horizon` with what was observed.
 
@@ -120,10 +73,6 @@ def calibration_at(
         probability).
     horizon
         A time inside follow-up.
-    n_groups
-        Quantile groups for the grouped comparison.
-    level
-        Level of the intervals.
 
     Raises
     ------
@@ -139,7 +88,7 @@ def calibration_at(
     """
     times, events = check_survival(time, event)
     at = float(check_horizons([horizon], times)[0])
-    probability = check_probabilities(predicted, len(times))
+    probability = check_probabilities(predicted, "predicted", len(times))
     until, seen = np.minimum(times, at), events & (times <= at)
     if seen.sum() < FEWEST_EVENTS:
         raise InputError(
@@ -149,29 +98,63 @@ def calibration_at(
     if np.ptp(probability) < 1e-12:
         raise InputError("All predictions are equal: a calibration slope does not exist.")
 
-    overall = kaplan_meier(times, events, at=[at], level=level).iloc[0]
-    observed, expected = 1 - overall["survival"], float(probability.mean())
+    observed = float(1 - kaplan_meier(times, events, at=[at])["survival"].iloc[0])
+    expected = float(probability.mean())
     log_hazard = _log_cumulative_hazard(probability)
-    coefficient, error = cox_newton(log_hazard[:, None], until, seen, ridge=0.0)
-    reach = stats.norm.ppf(0.5 + level / 2) * error[0]
+    slope, _ = cox_maximum(log_hazard[:, None], until, seen, ridge=0.0)
     grid = np.linspace(probability.min(), probability.max(), 100)
     smooth = _smooth_observed(until, seen, probability, np.r_[probability, grid])
     return Calibration(
-        horizon=at,
-        n=len(times),
-        events=int(seen.sum()),
-        observed=float(observed),
+        observed=observed,
         expected=expected,
-        ratio=float(observed / expected),
-        ratio_low=float((1 - overall["high"]) / expected),
-        ratio_high=float((1 - overall["low"]) / expected),
-        slope=float(coefficient[0]),
-        slope_low=float(coefficient[0] - reach),
-        slope_high=float(coefficient[0] + reach),
+        ratio=observed / expected,
+        slope=float(slope[0]),
         ici=float(np.abs(smooth[: len(times)] - probability).mean()),
-        groups=_grouped(times, events, probability, at, n_groups, level),
+        groups=_grouped(times, events, probability, at),
         curve=pd.DataFrame({"expected": grid, "observed": smooth[len(times) :]}),
     )
+
+
+def net_benefit(
+    time: npt.ArrayLike,
+    event: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    horizon: float,
+    thresholds: npt.ArrayLike,
+) -> pd.DataFrame:
+    """Return the decision curve: net benefit of treating those whose prediction reaches a threshold.
+
+    Parameters
+    ----------
+    time, event, predicted, horizon
+        As `calibration_at`.
+    thresholds
+        Probabilities between 0 and 1 (both excluded) at which one would act, shape (k,).
+
+    Returns
+    -------
+    DataFrame
+        ``threshold``; ``model``, ``all``, ``none``: true positives minus false positives weighted by the odds of the
+        threshold, per patient; ``treated``: share at or above the threshold. NaN where follow-up of those treated
+        ends before the horizon, because their outcome is then not known.
+
+    References
+    ----------
+    Vickers, Cronin, Elkin, Gonen (2008). BMC Med Inform Decis Mak 8: 53 (the extension to censored data).
+    """
+    times, events = check_survival(time, event)
+    at = float(check_horizons([horizon], times)[0])
+    probability = check_probabilities(predicted, "predicted", len(times))
+    cuts = check_vector(np.atleast_1d(thresholds), "thresholds")
+    if ((cuts <= 0) | (cuts >= 1)).any():
+        raise InputError("thresholds must lie between 0 and 1, both excluded: give probabilities.")
+    rows = []
+    for cut in cuts:
+        treated = probability >= cut
+        model = _benefit(times, events, treated, at, cut)
+        everybody = _benefit(times, events, probability >= 0, at, cut)
+        rows.append((cut, model, everybody, 0.0, float(treated.mean())))
+    return pd.DataFrame(rows, columns=["threshold", "model", "all", "none", "treated"])
 
 
 def _log_cumulative_hazard(probability: FloatArray) -> FloatArray:
@@ -200,7 +183,7 @@ def _smooth_observed(
         basis, new_basis = x[:, None], new[:, None]
     mean, scale = basis.mean(axis=0), basis.std(axis=0)
     basis, new_basis = (basis - mean) / scale, (new_basis - mean) / scale
-    coefficients, _ = cox_newton(basis, until, seen, ridge=0.0)
+    coefficients, _ = cox_maximum(basis, until, seen, ridge=0.0)
     # The baseline at the horizon itself: everybody is followed just past it.
     past = np.where(until == until.max(), np.nextafter(until.max(), np.inf), until)
     past[seen] = until[seen]
@@ -211,28 +194,30 @@ def _smooth_observed(
 
 
 def _grouped(
-    time: FloatArray,
-    event: BoolArray,
-    probability: FloatArray,
-    at: float,
-    n_groups: int,
-    level: float,
+    time: FloatArray, event: BoolArray, probability: FloatArray, at: float
 ) -> pd.DataFrame:
-    if not 2 <= n_groups <= len(time):
-        raise InputError(
-            f"n_groups is {n_groups}: give at least 2 and at most the number of patients."
-        )
     # by value, not by rank: patients with one prediction stay in one group
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, n_groups + 1)[1:-1]))
+    edges = np.unique(np.quantile(probability, np.linspace(0, 1, GROUPS + 1)[1:-1]))
     group = np.searchsorted(edges, probability, side="right")
     rows = []
     for number, label in enumerate(np.unique(group), start=1):
         member = group == label
         seen = event[member] & (time[member] <= at)
-        read = survival_at(time[member], event[member], at, level)
+        read = survival_at(time[member], event[member], at)
         observed, low, high = 1 - read[0], 1 - read[2], 1 - read[1]
         expected = float(probability[member].mean())
         rows.append((number, int(member.sum()), int(seen.sum()), expected, observed, low, high))
     return pd.DataFrame(
         rows, columns=["group", "n", "events", "expected", "observed", "low", "high"]
     )
+
+
+def _benefit(
+    time: FloatArray, event: BoolArray, treated: BoolArray, at: float, threshold: float
+) -> float:
+    """Net benefit of treating these patients; 0 where nobody is."""
+    if not treated.any():
+        return 0.0
+    survival = survival_at(time[treated], event[treated], at)[0]
+    share = treated.mean()
+    return float(share * ((1 - survival) - survival * threshold / (1 - threshold)))

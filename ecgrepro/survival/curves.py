@@ -1,38 +1,32 @@
-"""Kaplan-Meier curves with numbers at risk, the log-rank test, and hazard ratios."""
+"""Kaplan-Meier and competing risks; and what every survival file shares: guards at the door, and `Interval`."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
+from statsmodels.duration.survfunc import CumIncidenceRight
 
 from ecgrepro.errors import InputError
-from ecgrepro.survival.inputs import FloatArray, check_survival, check_vector
-from ecgrepro.survival.regression import cox_newton
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class LogRank:
-    """Result of a log-rank test."""
+class Interval:
+    """An estimate with its limits; NaN where an interval cannot be given."""
 
-    statistic: float
-    degrees_of_freedom: int
-    p_value: float
-
-
-@dataclass(frozen=True)
-class HazardRatio:
-    """A hazard ratio with its interval, and what it rests on."""
-
-    label: str
-    ratio: float
+    estimate: float
     low: float
     high: float
-    p_value: float
-    level: float
-    n: int
-    events: int
+
+    def contains(self, value: float) -> bool:
+        """Whether `value` lies inside the interval."""
+        return self.low <= value <= self.high
 
 
 def kaplan_meier(
@@ -67,40 +61,47 @@ def kaplan_meier(
         If an entry of `at` lies outside follow-up, where the curve is not known.
     """
     times, events = check_survival(time, event)
-    steps = np.unique(np.r_[0.0, times])
-    total = _count(times, steps)
-    deaths = _count(times[events], steps)
-    at_risk = len(times) - np.r_[0, np.cumsum(total)[:-1]]
-    survival = np.cumprod(1.0 - deaths / np.maximum(at_risk, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        greenwood = np.cumsum(np.where(deaths > 0, deaths / (at_risk * (at_risk - deaths)), 0.0))
-        low, high = _log_log_interval(survival, greenwood, level)
+    read = np.unique(np.r_[0.0, times]) if at is None else check_vector(np.atleast_1d(at), "at")
+    if (np.diff(read) <= 0).any():
+        raise InputError("at is not ascending: give each time once, in order.")
+    outside = read[(read < 0) | (read > times.max())]
+    if len(outside):
+        raise InputError(
+            f"Time {outside[0]:g} lies outside follow-up (0 to {times.max():g}): the curve is not known there."
+        )
+    curve = stats.ecdf(stats.CensoredData.right_censored(times, ~events)).sf
+    with warnings.catch_warnings():  # where the curve is 1 or 0, of which the docstring speaks
+        warnings.simplefilter("ignore", RuntimeWarning)
+        limits = curve.confidence_interval(level, method="log-log")
+    row = np.searchsorted(curve.quantiles, read, side="right")
+    survival, low, high = (
+        np.r_[1.0, line.probabilities][row] for line in (curve, limits.low, limits.high)
+    )
+    for limit in (low, high):
+        limit[survival == 1], limit[survival == 0] = 1.0, np.nan
 
-    read = steps if at is None else _check_horizons(at, times.max())
-    row = np.searchsorted(steps, read, side="right") - 1
-    cumulative_events, cumulative_all = np.cumsum(deaths)[row], np.cumsum(total)[row]
-    gained_events = np.diff(np.r_[0, cumulative_events])
+    def gained(moments: FloatArray) -> IntArray:
+        return np.diff(np.searchsorted(np.sort(moments), read, side="right"), prepend=0)
+
     return pd.DataFrame(
         {
             "time": read,
-            "at_risk": _still_at_risk(times, read),
-            "events": gained_events,
-            "censored": np.diff(np.r_[0, cumulative_all]) - gained_events,
-            "survival": survival[row],
-            "low": low[row],
-            "high": high[row],
+            "at_risk": _at_risk(times, read),
+            "events": gained(times[events]),
+            "censored": gained(times[~events]),
+            "survival": survival,
+            "low": low,
+            "high": high,
         }
     )
 
 
-def survival_at(
-    time: npt.ArrayLike, event: npt.ArrayLike, at: float, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return the Kaplan-Meier survival at one time, with its interval, of a group that may end early.
+def survival_at(time: npt.ArrayLike, event: npt.ArrayLike, at: float) -> tuple[float, float, float]:
+    """Return the Kaplan-Meier survival at one time, with its 95 % interval, of a group that may end early.
 
     Parameters
     ----------
-    time, event, level
+    time, event
         As `kaplan_meier`.
     at
         One time; unlike there, it may lie after the group's last.
@@ -110,169 +111,161 @@ def survival_at(
     survival, low, high
         NaN where follow-up ends before `at` with somebody event-free: the curve is not known there.
     """
-    curve = kaplan_meier(time, event, level=level)
+    curve = kaplan_meier(time, event)
     if curve["time"].max() < at and curve["survival"].iloc[-1] > 0:
         return float("nan"), float("nan"), float("nan")
     row = curve.loc[curve["time"] <= at].iloc[-1]
     return float(row["survival"]), float(row["low"]), float(row["high"])
 
 
-def numbers_at_risk(
-    time: npt.ArrayLike, at: npt.ArrayLike, group: npt.ArrayLike | None = None
-) -> pd.DataFrame:
-    """Return the table that stands under a Kaplan-Meier plot: one row a group, one column a time of `at`.
-
-    Counted just before each time (own time at least that large), as in `kaplan_meier`. Times after the
-    end of follow-up give 0.
-    """
-    times = check_vector(time, "time")
-    read = np.atleast_1d(check_vector(np.atleast_1d(np.asarray(at, dtype=float)), "at"))
-    labels = np.full(len(times), "all") if group is None else _check_labels(group, len(times))
-    table = {label: _still_at_risk(times[labels == label], read) for label in pd.unique(labels)}
-    frame = pd.DataFrame(table, index=pd.Index(read, name="time")).T
-    frame.index.name = "group"
-    return frame.sort_index()
-
-
-def logrank_test(time: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayLike) -> LogRank:
-    """Test whether two or more groups share one survival curve (log-rank, by statsmodels).
-
-    Raises
-    ------
-    InputError
-        If there is one group only, or nobody has an event.
-    """
-    from statsmodels.duration.survfunc import survdiff
-
-    times, events = check_survival(time, event)
-    labels = _check_labels(group, len(times))
-    codes, names = pd.factorize(labels, sort=True)
-    if len(names) < 2:
-        raise InputError(
-            f"group holds one value ({names[0]}): a log-rank test compares at least two."
-        )
-    if not events.any():
-        raise InputError("Nobody has an event: a log-rank test has nothing to compare.")
-    statistic, p_value = survdiff(times, events.astype(int), codes)
-    return LogRank(float(statistic), len(names) - 1, float(p_value))
-
-
-def hazard_ratio(
+def cumulative_incidence(
     time: npt.ArrayLike,
     event: npt.ArrayLike,
-    covariate: npt.ArrayLike,
-    reference: object | None = None,
-    per_sd: bool = False,
+    competing: npt.ArrayLike,
     level: float = 0.95,
-) -> HazardRatio:
-    """Return the hazard ratio of one covariate (Cox regression, Efron ties, Wald interval).
+) -> pd.DataFrame:
+    """Return the Aalen-Johansen cumulative incidence of `event`, and of the competing event.
+
+    One minus Kaplan-Meier, with the competing event taken as censoring, would count those who died of something
+    else as if they could still have the event, and is always too high.
 
     Parameters
     ----------
-    time, event
-        Follow-up time and 0/1 event, shape (n,).
-    covariate
-        Shape (n,): numbers (the ratio is per unit), or two group labels.
-    reference
-        Which of two values is the comparator. Needed for labels; given for numbers, it makes them labels.
-    per_sd
-        For numbers: give the ratio per standard deviation, so that scores on different scales compare.
-    level
-        Level of the interval.
+    time
+        Shape (n,).
+    event, competing
+        0/1, shape (n,); no patient has both.
+
+    Returns
+    -------
+    DataFrame
+        ``time`` (0 and every distinct time), ``at_risk`` (just before), ``event``, ``competing`` (cumulative
+        incidences), ``low``, ``high`` (interval of ``event``: delta-method variance on the log-log scale;
+        NaN where nobody is left).
+
+    References
+    ----------
+    Aalen (1978), Ann Stat 6: 534-545; variance: Dinse, Larson (1986), Biometrika 73: 379-386, as in statsmodels.
+    """
+    times, events = check_survival(time, event)
+    rivals = check_flags(competing, "competing", len(times))
+    if (events & rivals).any():
+        raise InputError("A patient has both the event and the competing event: keep the first.")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = CumIncidenceRight(times, np.select([events, rivals], [1, 2], 0))
+        nobody = np.zeros(len(found.times))  # a cause that nobody had has no line of its own
+        own, rival = [*found.cinc, nobody, nobody][:2]
+        error = [*found.cinc_se, nobody][0]
+        # 1 - F on the log-log scale would not respect small F: the transformation acts on F itself
+        reach = stats.norm.ppf(0.5 + level / 2) * error / (own * np.abs(np.log(own)))
+        low, high = (np.where(own > 0, own ** np.exp(side * reach), 0.0) for side in (1, -1))
+    steps = np.unique(np.r_[0.0, times])
+    row = np.searchsorted(found.times, steps, side="right")
+    columns = {"event": own, "competing": rival, "low": low, "high": high}
+    table = {name: np.r_[0.0, values][row] for name, values in columns.items()}
+    return pd.DataFrame({"time": steps, "at_risk": _at_risk(times, steps), **table})
+
+
+def _at_risk(time: FloatArray, at: FloatArray) -> IntArray:
+    return len(time) - np.searchsorted(np.sort(time), at, side="left")
+
+
+# ---- guards: shapes that would broadcast, values that mean nothing
+
+
+def check_vector(values: npt.ArrayLike, name: str, length: int | None = None) -> FloatArray:
+    """Return `values` as a finite float64 vector of shape (n,).
 
     Raises
     ------
     InputError
-        If the covariate is constant, a group has no events (its hazard ratio would be 0 or infinite), the
-        covariate separates the events, or labels come without a reference.
+        If it is not one-dimensional, has another length, or holds NaN or infinite values. Shape (n, 1)
+        is refused, never flattened: beside a vector of shape (n,) it would broadcast to (n, n).
     """
-    times, events = check_survival(time, event)
-    if not events.any():
-        raise InputError("Nobody has an event: a hazard ratio cannot be estimated.")
-    values, label = _design(covariate, reference, per_sd, events)
-    coefficients, errors = cox_newton(values[:, None], times, events, ridge=0.0)
-    slope, error = float(coefficients[0]), float(errors[0])
-    reach = stats.norm.ppf(0.5 + level / 2) * error
-    low, ratio, high = (float(np.exp(x)) for x in (slope - reach, slope, slope + reach))
-    p_value = float(2 * stats.norm.sf(abs(slope / error)))
-    return HazardRatio(label, ratio, low, high, p_value, level, len(times), int(events.sum()))
-
-
-def _count(values: FloatArray, steps: FloatArray) -> npt.NDArray[np.int64]:
-    """Count how often each of the ascending `steps` occurs in `values`."""
-    return np.bincount(np.searchsorted(steps, values), minlength=len(steps))
-
-
-def _still_at_risk(time: FloatArray, at: FloatArray) -> npt.NDArray[np.int64]:
-    return len(time) - np.searchsorted(np.sort(time), at, side="left")
-
-
-def _log_log_interval(
-    survival: FloatArray, greenwood: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray]:
-    """Limits of S^exp(±z·se), se = sqrt(greenwood) / |log S| (Kalbfleisch and Prentice)."""
-    reach = stats.norm.ppf(0.5 + level / 2) * np.sqrt(greenwood) / np.abs(np.log(survival))
-    low, high = survival ** np.exp(reach), survival ** np.exp(-reach)
-    low = np.where(survival == 1.0, 1.0, np.where(survival == 0.0, np.nan, low))
-    high = np.where(survival == 1.0, 1.0, np.where(survival == 0.0, np.nan, high))
-    return low, high
-
-
-def _check_horizons(at: npt.ArrayLike, end: float) -> FloatArray:
-    read = check_vector(np.atleast_1d(np.asarray(at, dtype=float)), "at")
-    if (np.diff(read) <= 0).any():
-        raise InputError("at is not ascending: give each time once, in order.")
-    outside = read[(read < 0) | (read > end)]
-    if len(outside):
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is not numeric: give one number for each row.") from None
+    if array.ndim != 1:
+        raise InputError(f"{name} has shape {array.shape}: give a vector of shape (n,).")
+    if length is not None and len(array) != length:
         raise InputError(
-            f"Time {outside[0]:g} lies outside follow-up (0 to {end:g}): the curve is not known there."
+            f"{name} has {len(array)} values where {length} are needed: align the rows."
         )
-    return read
+    bad = np.flatnonzero(~np.isfinite(array))
+    if len(bad):
+        raise InputError(
+            f"{name} has {len(bad)} values that are NaN or infinite (the first at position {bad[0]}): "
+            "remove or repair these rows."
+        )
+    return array
 
 
-def _check_labels(group: npt.ArrayLike, length: int) -> npt.NDArray[np.object_]:
-    labels = np.asarray(group, dtype=object)
+def check_survival(time: npt.ArrayLike, event: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
+    """Return time as float64 (n,) and event as bool (n,).
+
+    Raises
+    ------
+    InputError
+        If there is no row, shapes differ, a time is negative or not finite, or an event is not 0 or 1.
+    """
+    times = check_vector(time, "time")
+    if len(times) == 0:
+        raise InputError("time is empty: give at least one row.")
+    negative = np.flatnonzero(times < 0)
+    if len(negative):
+        raise InputError(
+            f"time is negative at position {negative[0]}: count time from the ECG onward."
+        )
+    return times, check_flags(event, "event", len(times))
+
+
+def check_flags(values: npt.ArrayLike, name: str, length: int | None = None) -> BoolArray:
+    """Return 0/1 values as bool (n,); anything else is an `InputError`."""
+    flags = check_vector(values, name, length)
+    other = np.flatnonzero((flags != 0) & (flags != 1))
+    if len(other):
+        raise InputError(f"{name} is {flags[other[0]]:g} at position {other[0]}: use 0 or 1.")
+    return flags == 1
+
+
+def check_labels(values: npt.ArrayLike, length: int) -> npt.NDArray[np.object_]:
+    """Return the group or patient of each row; a missing one is an `InputError`."""
+    labels = np.asarray(values, dtype=object)
     if labels.shape != (length,):
         raise InputError(
-            f"group has shape {labels.shape} where ({length},) is needed: align the rows."
+            f"groups has shape {labels.shape} where ({length},) is needed: align the rows."
         )
     if pd.isna(labels).any():
-        raise InputError("group holds missing values: give every patient a group.")
+        raise InputError("groups holds missing values: every row needs its own.")
     return labels
 
 
-def _design(
-    covariate: npt.ArrayLike, reference: object | None, per_sd: bool, events: npt.NDArray[np.bool_]
-) -> tuple[FloatArray, str]:
-    """Turn the covariate into one column, and say in words what a unit of it is."""
-    raw = np.asarray(covariate)
-    if reference is None and raw.dtype.kind not in "biuf":
-        raise InputError("covariate holds labels: say which one is the reference.")
-    if reference is None:
-        values = check_vector(raw, "covariate", len(events))
-        if values.std() == 0:
-            raise InputError("covariate is constant: there is nothing to compare.")
-        if set(np.unique(values)) == {0.0, 1.0}:
-            _refuse_group_without_events(values == 1.0, events, ("1", "0"))
-            return values, "1 against 0"
-        return (values / values.std(), "per SD") if per_sd else (values, "per unit")
-    labels = _check_labels(covariate, len(events))
-    names = [name for name in pd.unique(labels) if name != reference]
-    if len(names) != 1 or not (labels == reference).any():
+def check_horizons(horizons: npt.ArrayLike, time: FloatArray) -> FloatArray:
+    """Return ascending horizons, shape (k,), that lie inside follow-up.
+
+    Raises
+    ------
+    InputError
+        If there is none, they do not ascend, or one lies before the first or not before the last observed
+        time: there, nobody (or everybody) has an outcome, and what is asked for is not known.
+    """
+    values = check_vector(np.atleast_1d(horizons), "horizons")
+    if len(values) == 0 or (np.diff(values) <= 0).any():
+        raise InputError("horizons do not ascend: give each once, in order.")
+    first, last = time.min(), time.max()
+    outside = values[(values < first) | (values >= last)]
+    if len(outside):
         raise InputError(
-            f"covariate must hold the reference {reference!r} and one other label, not {list(pd.unique(labels))}."
+            f"Horizon {outside[0]:g} lies outside follow-up: times run from {first:g} to {last:g}, "
+            "and a horizon must lie before the last of them."
         )
-    member = labels == names[0]
-    _refuse_group_without_events(member, events, (str(names[0]), str(reference)))
-    return member.astype(np.float64), f"{names[0]} against {reference}"
+    return values
 
 
-def _refuse_group_without_events(
-    member: npt.NDArray[np.bool_], events: npt.NDArray[np.bool_], names: tuple[str, str]
-) -> None:
-    for name, rows in zip(names, (member, ~member), strict=True):
-        if not events[rows].any():
-            raise InputError(
-                f"Group {name} has no events ({int(rows.sum())} patients): its hazard ratio is 0 or infinite, "
-                "so report the counts or choose another cut."
-            )
+def check_probabilities(values: npt.ArrayLike, name: str, length: int) -> FloatArray:
+    """Return probabilities of the event as float64 (n,); outside [0, 1] is an `InputError`."""
+    array = check_vector(values, name, length)
+    if ((array < 0) | (array > 1)).any():
+        raise InputError(f"{name} is not between 0 and 1: give probabilities, not a log risk.")
+    return array

@@ -1,4 +1,6 @@
-"""Intervals over folds or seeds: Student's t, and the correction for training sets that overlap."""
+"""Folds: stratified on the event, whole patients together; and intervals over the values of folds or seeds."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -6,8 +8,119 @@ import pandas as pd
 from scipy import stats
 
 from ecgrepro.errors import InputError
-from ecgrepro.survival.inputs import check_vector
-from ecgrepro.survival.resampling import Interval
+from ecgrepro.survival.curves import IntArray, Interval, check_flags, check_labels, check_vector
+
+STUDY_SEEDS = (42, 2021, 2022, 2023, 2024)
+"""Seeds of the study's five repetitions."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row positions of one train/validation/test division, kept together with what it is called."""
+
+    seed: int
+    fold: int
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+
+
+def assign_folds(
+    patient_id: npt.ArrayLike, event: npt.ArrayLike, n_folds: int, seed: int
+) -> IntArray:
+    """Deal patients into folds of equal size and equal event rate, all rows of a patient into one.
+
+    Parameters
+    ----------
+    patient_id
+        Shape (n,); rows with one id belong to one patient.
+    event
+        0/1, shape (n,); a patient counts as an event if any of their rows does.
+    n_folds
+        Number of folds, at least 2.
+    seed
+        The same seed gives the same folds.
+
+    Returns
+    -------
+    int64 array (n,)
+        Fold of each row, 0 to n_folds - 1. Patients (with and without event apart) are shuffled, those with
+        the most rows first, and each goes to the fold with the fewest rows of its kind.
+
+    Raises
+    ------
+    InputError
+        If fewer patients with an event exist than folds, so that some fold would have none.
+    """
+    flags = check_flags(event, "event")
+    if n_folds < 2:
+        raise InputError(f"n_folds is {n_folds}: give at least 2.")
+    codes, patients = pd.factorize(check_labels(patient_id, len(flags)))
+    rows = np.bincount(codes, minlength=len(patients))
+    any_event = np.bincount(codes, weights=flags, minlength=len(patients)) > 0
+    if any_event.sum() < n_folds:
+        raise InputError(
+            f"{int(any_event.sum())} patients with an event cannot fill {n_folds} folds: use fewer folds."
+        )
+    rng = np.random.default_rng(seed)
+    fold = np.empty(len(patients), dtype=np.int64)
+    load = np.zeros(n_folds)  # carried on from events to censored, so that totals stay level too
+    for kind in (True, False):
+        members = rng.permutation(np.flatnonzero(any_event == kind))
+        members = members[np.argsort(-rows[members], kind="stable")]
+        own_load = np.zeros(n_folds)
+        for patient in members:
+            target = np.lexsort((load, own_load))[0]
+            fold[patient] = target
+            own_load[target] += rows[patient]
+            load[target] += rows[patient]
+    return fold[codes]
+
+
+def grouped_folds(
+    patient_id: npt.ArrayLike, event: npt.ArrayLike, n_folds: int = 5, seed: int = 42
+) -> list[Split]:
+    """Return k-fold splits, stratified on the event and grouped by patient.
+
+    Of the rows outside the test fold, a fifth (dealt by the same rules) is for validation, the rest for
+    training. Errors as `assign_folds`, for the outer and for the inner division.
+    """
+    ids, flags = np.asarray(patient_id), np.asarray(event)
+    folds = assign_folds(ids, flags, n_folds, seed)
+    splits = []
+    for fold in range(n_folds):
+        rest, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        inner = assign_folds(ids[rest], flags[rest], 5, seed)
+        splits.append(Split(seed, fold, rest[inner > 0], rest[inner == 0], test))
+    return splits
+
+
+def study_folds(event: npt.ArrayLike, seed: int = 42) -> list[Split]:
+    """Return the study's own division: two stratified halves, each training half cut 80/20.
+
+    Stratified on the event alone and blind to patients, as published: for reference, with one row a patient.
+
+    Raises
+    ------
+    InputError
+        If there are too few events (or censored rows) for one in each part.
+    """
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    flags = check_flags(event, "event")
+    fewest = int(min(flags.sum(), (~flags).sum()))
+    if fewest < 4:
+        raise InputError(
+            f"{fewest} rows of the rarer outcome cannot fill two halves cut 80/20: at least 4 are needed."
+        )
+    splits = []
+    halves = StratifiedKFold(2, shuffle=True, random_state=seed).split(flags, flags)
+    for fold, (development, test) in enumerate(halves):
+        train, validation = train_test_split(
+            development, test_size=0.2, stratify=flags[development], random_state=seed
+        )
+        splits.append(Split(seed, fold, np.sort(train), np.sort(validation), test))
+    return splits
 
 
 def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -16,7 +129,7 @@ def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     For folds of repeated cross-validation this is too narrow, because folds share training rows: use
     `nadeau_bengio_interval`.
     """
-    return _t_interval(values, 0.0, level, "t interval of the mean")
+    return _t_interval(values, 0.0, level)
 
 
 def nadeau_bengio_interval(
@@ -42,44 +155,10 @@ def nadeau_bengio_interval(
         raise InputError(
             f"test_to_train is {test_to_train:g}: give test rows divided by training rows."
         )
-    return _t_interval(values, test_to_train, level, "corrected resampled t interval")
+    return _t_interval(values, test_to_train, level)
 
 
-def summarize_folds(
-    table: pd.DataFrame, test_to_train: float, value: str = "value", level: float = 0.95
-) -> dict[str, object]:
-    """Summarise a metric over the folds of repeated cross-validation, every value kept.
-
-    Parameters
-    ----------
-    table
-        One row a fold: ``seed``, ``fold`` and the column named by `value`.
-    test_to_train
-        As `nadeau_bengio_interval`.
-
-    Returns
-    -------
-    dict
-        ``mean``; ``values`` (all folds); ``sd_folds`` (over all folds, ddof 1); ``sd_seed_means`` (over the
-        seeds' means, ddof 1; None for one seed); ``naive`` and ``corrected``: `Interval`. The two standard
-        deviations are different quantities and are named for what they are.
-    """
-    for column in ("seed", "fold", value):
-        if column not in table.columns:
-            raise InputError(f"The table of folds has no column {column!r}.")
-    values = check_vector(table[value], value)
-    seed_means = table.groupby("seed")[value].mean()
-    return {
-        "mean": float(values.mean()),
-        "values": [float(x) for x in values],
-        "sd_folds": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "sd_seed_means": float(seed_means.std(ddof=1)) if len(seed_means) > 1 else None,
-        "naive": mean_interval(values, level),
-        "corrected": nadeau_bengio_interval(values, test_to_train, level),
-    }
-
-
-def _t_interval(values: npt.ArrayLike, overlap: float, level: float, method: str) -> Interval:
+def _t_interval(values: npt.ArrayLike, overlap: float, level: float) -> Interval:
     found = check_vector(values, "values")
     if len(found) < 2:
         raise InputError(
@@ -88,4 +167,4 @@ def _t_interval(values: npt.ArrayLike, overlap: float, level: float, method: str
     error = float(np.sqrt((1 / len(found) + overlap) * found.var(ddof=1)))
     reach = float(stats.t.ppf(0.5 + level / 2, len(found) - 1)) * error
     mean = float(found.mean())
-    return Interval(mean, mean - reach, mean + reach, level, error, len(found), 0, method)
+    return Interval(mean, mean - reach, mean + reach)
