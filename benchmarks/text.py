@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ecgrepro.reports import CATEGORY, DESCRIPTION, compose_reports, statement_texts
 from ecgrepro.text import (
     TransformerModel,
     aggregate,
@@ -23,6 +22,7 @@ from ecgrepro.text import (
     statement_weights,
     text_ids,
 )
+from ecgrepro.text.reports import CATEGORY, DESCRIPTION, compose_reports, statement_texts
 
 
 def tiny_model(texts: list[str], folder: Path) -> TransformerModel:

@@ -37,12 +37,12 @@ import logging
 import numpy as np
 import pandas as pd
 
-from ecgrepro import ROOT, plots, reports, runs
+from ecgrepro import ROOT, plots, runs
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
-from ecgrepro.text import covered, statement_weights, text_ids
+from ecgrepro.text import covered, reports, statement_weights, text_ids
 
 chapter = runs.start("02_structured_reports", globals())
 plots.apply()

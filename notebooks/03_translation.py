@@ -25,7 +25,7 @@
 # |---|---|---|
 # | free-text report | what was written about the ECG at the time | {doc}`01_data` |
 # | structured report | the later coding, in English by construction | {doc}`02_structured_reports` |
-# | glossary | a table of phrases that you can read and correct | `ecgrepro/translation/german.csv` |
+# | glossary | a table of phrases that you can read and correct | `ecgrepro/text/translation/german.csv` |
 
 # %% tags=["parameters"]
 run = "demo"  # run folder: runs/<run>
@@ -43,7 +43,7 @@ from ecgrepro.packing import open_packed
 from ecgrepro.plots.translation import plot_agreement, plot_vocabulary
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
-from ecgrepro.translate import (
+from ecgrepro.text.translation import (
     LANGUAGES,
     broken_promises,
     count_words,
@@ -54,8 +54,8 @@ from ecgrepro.translate import (
     unmatched_words,
     validate_packaged,
 )
-from ecgrepro.translation.agreement import scp_agreement
-from ecgrepro.translation.glossary import load_glossary
+from ecgrepro.text.translation.checks import scp_agreement
+from ecgrepro.text.translation.glossary import load_glossary
 
 chapter = runs.start("03_translation", globals())
 plots.apply()

@@ -41,7 +41,7 @@ from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
-from ecgrepro.reports import statement_texts
+from ecgrepro.text.reports import statement_texts
 from ecgrepro.text import (
     aggregate,
     covered,

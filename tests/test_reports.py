@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
-from ecgrepro.reports import (
+from ecgrepro.text.reports import (
     CATEGORY,
     DESCRIPTION,
     code_weights,

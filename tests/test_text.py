@@ -20,8 +20,6 @@ from scipy import sparse
 
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
-from ecgrepro.lexical import LexicalModel, ngrams
-from ecgrepro.reports import CATEGORY, DESCRIPTION, statement_texts
 from ecgrepro.text import (
     BIO_CLINICAL_BERT,
     BIO_CLINICAL_BERT_REVISION,
@@ -34,6 +32,8 @@ from ecgrepro.text import (
     statement_weights,
     text_ids,
 )
+from ecgrepro.text.embed import LexicalModel, ngrams
+from ecgrepro.text.reports import CATEGORY, DESCRIPTION, statement_texts
 
 CODES = ["NORM", "SR", "IMI", "LNGQT", "AFIB"]
 SENTENCES = [
@@ -507,7 +507,7 @@ def test_lexical_is_unit_length_and_ignores_case() -> None:
 def test_lexical_is_the_same_in_every_process() -> None:
     """No use of Python's hash(): another process with another hash seed gives the same bits."""
     script = (
-        "import hashlib; from ecgrepro.lexical import LexicalModel;"
+        "import hashlib; from ecgrepro.text.embed import LexicalModel;"
         "print(hashlib.sha256(LexicalModel().embed(['sinus rhythm', 'st-strecke']).tobytes()).hexdigest())"
     )
     digests = {

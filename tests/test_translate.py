@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgrepro.errors import InputError
-from ecgrepro.translate import (
+from ecgrepro.text.translation import (
     broken_promises,
     coverage_table,
     load_translator,
@@ -21,8 +21,8 @@ from ecgrepro.translate import (
     translate_reports,
     unmatched_words,
 )
-from ecgrepro.translation.agreement import scp_agreement
-from ecgrepro.translation.normalize import repair
+from ecgrepro.text.translation.checks import scp_agreement
+from ecgrepro.text.translation.tokens import repair
 
 
 def english(report: str) -> str:

@@ -7,15 +7,20 @@ import pandas as pd
 import pytest
 
 from ecgrepro.errors import InputError
-from ecgrepro.translate import (
+from ecgrepro.text.translation import (
     LANGUAGES,
     load_translator,
     translate_report,
     translate_reports,
     validate_packaged,
 )
-from ecgrepro.translation.agreement import mentions, read_mentions, scp_agreement
-from ecgrepro.translation.glossary import (
+from ecgrepro.text.translation.checks import (
+    mentions,
+    read_mentions,
+    scp_agreement,
+    validate_glossary,
+)
+from ecgrepro.text.translation.glossary import (
     PARTS,
     Entry,
     compile_glossary,
@@ -23,7 +28,6 @@ from ecgrepro.translation.glossary import (
     packaged,
     read_english_words,
     read_rows,
-    validate_glossary,
 )
 
 
@@ -173,7 +177,7 @@ def test_agreement_is_precision_and_recall() -> None:
 
 
 def test_missing_neural_model_names_the_ways_out() -> None:
-    from ecgrepro.translation.neural import OPUS_MT_DE_EN, load_backend
+    from ecgrepro.text.translation import OPUS_MT_DE_EN, load_backend
 
     with pytest.raises(InputError, match=f"hf download {OPUS_MT_DE_EN}"):
         load_backend()
@@ -185,7 +189,7 @@ def test_neural_backend_runs_a_local_model(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    from ecgrepro.translation.neural import load_backend
+    from ecgrepro.text.translation import load_backend
 
     words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "sinusrhythmus", "quetschbefund", "v2", "in"]
     raw = Tokenizer(

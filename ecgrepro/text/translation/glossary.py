@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from ecgrepro.errors import InputError
-from ecgrepro.translation.normalize import spellings, tokenize
+from ecgrepro.text.translation.tokens import spellings, tokenize
 
 HEADS = frozenset(
     {
@@ -164,7 +163,7 @@ def read_rows(path: Path, language: str) -> list[Entry]:
 
 def packaged(name: str) -> Path:
     """Path of a table that comes with the package."""
-    return Path(str(resources.files("ecgrepro.translation") / f"{name}.csv"))
+    return Path(str(resources.files("ecgrepro.text.translation") / f"{name}.csv"))
 
 
 def read_english_words() -> frozenset[str]:
@@ -249,43 +248,71 @@ def load_glossary(language: str, extra: Path | None = None) -> Glossary:
     return compile_glossary(entries, language)
 
 
-def validate_glossary(entries: list[Entry], language: str, english: frozenset[str]) -> list[str]:
-    """Check a table as a reviewer would, and list what is wrong; an empty list is a clean table.
-
-    Parts and slots are known, no source stands twice, slots agree on both sides, numbers and lead names of the source
-    stand in the English, negation and doubt of the source survive, and the English side holds no word
-    that is German or Swedish only (or a second run would translate it again).
-    """
-    from ecgrepro.translation.invariants import broken_promises
-
-    problems: list[str] = []
-    seen: dict[tuple[Any, ...], str] = {}
-    source_words = compile_glossary(entries, language).words
-    english_side = {key for entry in entries for key in _words_of(entry.english)}
-    names = {word for entry in entries if entry.part == "name" for word in _words_of(entry.source)}
-    for entry in entries:
-        where = f"{entry.source!r} -> {entry.english!r}"
-        if entry.part not in PARTS:
-            problems.append(f"{where}: unknown part {entry.part!r}")
-        if sorted(_SLOT.findall(entry.source)) != sorted(entry.slots):
-            problems.append(f"{where}: the slots differ")
-        key = tuple(token.key for token in tokenize(entry.source) if token.key != ".")
-        if key in seen:
-            problems.append(f"{where}: stands twice, also as {seen[key]!r}")
-        seen[key] = entry.source
-        problems += [
-            f"{where}: {promise}" for promise in broken_promises(entry.source, entry.english)
-        ]
-    for word in sorted((source_words & english_side) - english - NEUTRAL - names):
-        problems.append(
-            f"{word!r} is on both sides and not in english_words.csv: add it there or change the row"
-        )
-    return problems
+def reads_as_in(keys: list[str], position: int, end: int) -> bool:
+    """Tell the Swedish 'i' (in) from the lead I: only the word is followed by what it points at."""
+    if end > position + 1:
+        return True
+    follows = keys[position + 1] if position + 1 < len(keys) else ""
+    before = keys[position - 1] if position else ""
+    return (
+        bool(follows)
+        and follows[0].isalpha()
+        and before not in {"och", ",", "avl", "avf", "avr", "block"}
+    )
 
 
-def _words_of(text: str) -> set[str]:
-    return {
-        token.key
-        for token in tokenize(_SLOT.sub(" ", text).replace("~", ""))
-        if token.key[0].isalpha()
-    }
+Fillings = tuple[tuple[str, Entry], ...]
+"""Slots of a phrase, in order, with what fills them."""
+Found = tuple[int, Entry, Fillings]
+"""Where a phrase ends, its entry, its fillings."""
+
+
+def longest(glossary: Glossary, keys: list[str], position: int) -> Found | None:
+    """Find the longest entry that starts here; a literal word comes before a slot of the same length."""
+    best: Found | None = None
+    reached = 0
+    length = len(keys)
+    waiting: list[tuple[Node, int, Fillings]] = [(glossary.root, position, ())]
+    while waiting:
+        node, at, fillings = waiting.pop()
+        while True:
+            if node.entry is not None and at > reached:
+                best, reached = (at, node.entry, fillings), at
+            if at >= length:
+                break
+            key = keys[at]
+            if key == "." and at > position and "." not in node.words:
+                at += 1  # the full stop of an abbreviation, only where the phrase goes on
+                if at >= length:
+                    break
+                key = keys[at]
+            for slot, follow in node.slots.items():
+                if key in glossary.classes[slot].words:
+                    for end, filling in class_matches(glossary.classes[slot], keys, at):
+                        waiting.append((follow, end, (*fillings, (slot, filling))))
+            child = node.words.get(key)
+            if child is None:
+                break
+            node, at = child, at + 1
+    if best is None:
+        return None
+    end, entry, fillings = best
+    last = fillings[-1][1] if fillings and entry.source.endswith(">") else entry
+    if last.source.endswith(".") and end < len(keys) and keys[end] == ".":
+        end += 1  # the full stop belongs to the abbreviation
+    return end, entry, fillings
+
+
+def class_matches(root: Node, keys: list[str], at: int) -> list[tuple[int, Entry]]:
+    """List every entry of a slot's class that starts here."""
+    matches: list[tuple[int, Entry]] = []
+    node: Node | None = root
+    while node is not None and at < len(keys):
+        if keys[at] == "." and node is not root and "." not in node.words:
+            at += 1
+            continue
+        node = node.words.get(keys[at])
+        at += 1
+        if node is not None and node.entry is not None:
+            matches.append((at, node.entry))
+    return matches[::-1]

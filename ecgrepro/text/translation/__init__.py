@@ -14,17 +14,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecgrepro.errors import InputError
-from ecgrepro.translation.boilerplate import Boilerplate, split_boilerplate
-from ecgrepro.translation.engine import Result, Translator
-from ecgrepro.translation.glossary import (
-    load_glossary,
-    read_english_words,
+from ecgrepro.errors import InputError, first_line
+from ecgrepro.text.embed import find_model_folder
+from ecgrepro.text.translation.checks import (
+    broken_promises,
+    count_words,
+    coverage_table,
+    review_sheet,
+    scp_agreement,
+    unmatched_words,
     validate_glossary,
 )
-from ecgrepro.translation.invariants import broken_promises
-from ecgrepro.translation.normalize import repair
-from ecgrepro.translation.review import count_words, coverage_table, review_sheet, unmatched_words
+from ecgrepro.text.translation.engine import Result, Translator
+from ecgrepro.text.translation.glossary import load_glossary, read_english_words
+from ecgrepro.text.translation.tokens import Boilerplate, repair, split_boilerplate
 
 __all__ = [
     "Backend",
@@ -32,8 +35,10 @@ __all__ = [
     "broken_promises",
     "count_words",
     "coverage_table",
+    "load_backend",
     "load_translator",
     "review_sheet",
+    "scp_agreement",
     "split_boilerplate",
     "translate_report",
     "translate_reports",
@@ -44,7 +49,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 Backend = Callable[[Sequence[str]], Sequence[str]]
-"""A translator for whole statements: texts in, as many English texts out (see `translation.neural`)."""
+"""A translator for whole statements: texts in, as many English texts out (see `load_backend`)."""
 
 LANGUAGES = ("german", "swedish")
 COLUMNS = (
@@ -146,7 +151,7 @@ def translate_reports(
     translator
         From `load_translator`; the packaged glossaries by default.
     backend
-        A translator for reports that the glossary does not cover wholly, see `translation.neural`. Its answer is
+        A translator for reports that the glossary does not cover wholly, see `load_backend`. Its answer is
         taken only where it keeps numbers, leads, sides, negation and doubt.
     mark
         Put words that were left as they are in square brackets.
@@ -238,3 +243,77 @@ def validate_packaged() -> list[str]:
         found = validate_glossary(load_glossary(name).entries, name, english)
         problems += [f"{name}: {problem}" for problem in found]
     return problems
+
+
+OPUS_MT_DE_EN = "Helsinki-NLP/opus-mt-de-en"
+
+
+def load_backend(
+    name: str = OPUS_MT_DE_EN,
+    *,
+    revision: str | None = None,
+    allow_download: bool = False,
+    batch_size: int = 16,
+) -> Callable[[Sequence[str]], list[str]]:
+    """Load a sequence-to-sequence model as a backend of `translate_reports`.
+
+    Parameters
+    ----------
+    name
+        Hub id or local folder. Marian models such as opus-mt need the package sentencepiece.
+    revision, allow_download
+        As in `load_text_model`.
+    batch_size
+        Texts a pass.
+
+    Returns
+    -------
+    callable
+        Texts in, English texts out; greedy, hence the same for the same input.
+
+    Raises
+    ------
+    InputError
+        The model is not here or cannot be loaded.
+    """
+    folder = find_model_folder(name, revision, allow_download)
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        module = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, weights_only=True
+        )
+    except Exception as error:  # transformers raises many kinds for a broken folder
+        hint = (
+            "install it with `.venv/bin/pip install sentencepiece`"
+            if "sentencepiece" in str(error).lower()
+            else "copy or download it again"
+        )
+        raise InputError(
+            f"The translator in {Path(folder)} cannot be loaded ({first_line(error)}): {hint}."
+        ) from error
+    module.eval().requires_grad_(False)
+
+    def translate(texts: Sequence[str]) -> list[str]:
+        english: list[str] = []
+        for start in range(0, len(texts), batch_size):
+            batch = [re.sub(r"\s+", " ", text) for text in texts[start : start + batch_size]]
+            tokens = tokenizer(
+                batch, return_tensors="pt", padding=True, truncation=True, max_length=512
+            )
+            with torch.no_grad():
+                generated = module.generate(
+                    input_ids=tokens["input_ids"],
+                    attention_mask=tokens["attention_mask"],
+                    max_new_tokens=256,
+                    num_beams=1,
+                    do_sample=False,
+                )
+            english += tokenizer.batch_decode(generated, skip_special_tokens=True)
+        return english
+
+    return translate

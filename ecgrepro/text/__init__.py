@@ -1,0 +1,36 @@
+"""The words beside an ECG: reports from codes, reports in English, and text vectors."""
+
+from ecgrepro.text.embed import (
+    BIO_CLINICAL_BERT,
+    BIO_CLINICAL_BERT_REVISION,
+    TextModel,
+    TransformerModel,
+    aggregate,
+    covered,
+    describe_model,
+    embed_statements,
+    load_text_model,
+    statement_weights,
+    text_ids,
+)
+from ecgrepro.text.reports import compose_report, compose_reports, statement_texts, unknown_codes
+from ecgrepro.text.translation import translate_reports
+
+__all__ = [
+    "BIO_CLINICAL_BERT",
+    "BIO_CLINICAL_BERT_REVISION",
+    "TextModel",
+    "TransformerModel",
+    "aggregate",
+    "compose_report",
+    "compose_reports",
+    "covered",
+    "describe_model",
+    "embed_statements",
+    "load_text_model",
+    "statement_texts",
+    "statement_weights",
+    "text_ids",
+    "translate_reports",
+    "unknown_codes",
+]
