@@ -301,6 +301,21 @@ def test_long_text_is_cut_and_logged(
     assert "1 text(s) fill all 64 tokens" in caplog.text
 
 
+def test_roberta_is_cut_at_512_of_its_514_positions(
+    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its positions begin behind the padding's own: 514 tokens would be out of bounds."""
+    from transformers import RobertaConfig, RobertaModel
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    RobertaModel(RobertaConfig(max_position_embeddings=514, **sizes)).save_pretrained(tmp_path)
+    for path in tiny_bert.glob("tokenizer*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with caplog.at_level(logging.WARNING):
+        assert np.isfinite(load_text_model(str(tmp_path))(["sinus rhythm " * 400])).all()
+    assert "1 text(s) fill all 512 tokens" in caplog.text
+
+
 def test_broken_characters_do_not_stop_the_model(bert: TransformerModel) -> None:
     assert np.isfinite(embed_statements(["bad \udcff byte"], bert)).all()
 

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 
@@ -23,24 +22,24 @@ from ecgrepro.text.translation.checks import (
     review_sheet,
     scp_agreement,
     unmatched_words,
-    validate_glossary,
+    validate_packaged,
 )
-from ecgrepro.text.translation.engine import Result, Translator
-from ecgrepro.text.translation.glossary import load_glossary, read_english_words
-from ecgrepro.text.translation.tokens import Boilerplate, repair, split_boilerplate
+from ecgrepro.text.translation.engine import Translator
+from ecgrepro.text.translation.glossary import LANGUAGES, load_glossary, read_english_words
+from ecgrepro.text.translation.tokens import repair, split_boilerplate
 
 __all__ = [
+    "LANGUAGES",
     "Backend",
-    "Boilerplate",
     "broken_promises",
     "count_words",
     "coverage_table",
     "load_backend",
+    "load_glossary",
     "load_translator",
     "review_sheet",
     "scp_agreement",
     "split_boilerplate",
-    "translate_report",
     "translate_reports",
     "unmatched_words",
     "validate_packaged",
@@ -49,91 +48,19 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 Backend = Callable[[Sequence[str]], Sequence[str]]
-"""A translator for whole statements: texts in, as many English texts out (see `load_backend`)."""
+"""A translator for whole reports: texts in, as many English texts out (from `load_backend`, or one's own)."""
 
-LANGUAGES = ("german", "swedish")
-COLUMNS = (
-    "report_en",
-    "report_en_source",
-    "coverage",
-    "language",
-    "words",
-    "unmatched",
-    "repaired",
-    "unconfirmed",
-    "edit",
-    "consensus",
-)
-
-_MEMORY = 50_000
+_COLUMNS = {
+    "report_en": "str", "report_en_source": "str", "coverage": "float64", "language": "str", "words": "int64",
+    "unmatched": "str", "repaired": "str", "unconfirmed": "bool", "edit": "str", "consensus": "str",
+}  # fmt: skip
+_EMPTY = ("", "empty", math.nan, "empty", 0, "", "", False, "", "")
 
 
-@lru_cache(maxsize=4)
-def load_translator(german: Path | None = None, swedish: Path | None = None) -> Translator:
-    """Compile the packaged glossaries, with tables of one's own before them.
-
-    Parameters
-    ----------
-    german, swedish
-        csv files with the columns `german` (or `swedish`), `english` and `part`; their rows win over packaged ones.
-    """
-    extra = {"german": german, "swedish": swedish}
-    return Translator(
-        {name: load_glossary(name, extra[name]) for name in LANGUAGES}, read_english_words()
-    )
-
-
-def translate_report(report: str, translator: Translator | None = None) -> Result:
-    """Translate one report without its boilerplate; see `translate_reports` for many."""
-    body = split_boilerplate(repair(report)).body
-    return _finish(body, (translator or load_translator()).translate(body.lower()))
-
-
-def _finish(body: str, result: Result) -> Result:
-    """End a translation with a full stop, as English reports do; give untouched text back as it was written."""
-    if not result.changed:
-        english = " ".join(body.split())
-    elif result.english and result.english[-1] not in ".!?":
-        english = result.english + "."
-    else:
-        english = result.english
-    return Result(
-        english,
-        result.languages,
-        result.words,
-        result.covered,
-        result.unmatched,
-        result.repaired,
-        result.changed,
-    )
-
-
-def _row(report: object, translator: Translator, mark: bool) -> tuple[object, ...]:
-    """Translate one cell of any content into the columns of the table."""
-    if not isinstance(report, str) or not report.strip():
-        return ("", "empty", math.nan, "empty", 0, "", "", False, "", "")
-    parts = split_boilerplate(repair(report))
-    result = _finish(parts.body, translator.translate(parts.body.lower()))
-    languages = [name for name in result.languages if name]
-    language = "empty" if not languages else languages[0] if len(languages) == 1 else "mixed"
-    source = "untouched" if not result.changed else "partial" if result.unmatched else "glossary"
-    coverage = result.covered / result.words if result.words else (1.0 if parts.body else math.nan)
-    english = result.english
-    if mark:
-        for word in dict.fromkeys(result.unmatched):
-            english = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", f"[{word}]", english)
-    return (
-        english,
-        source if parts.body else "empty",
-        coverage,
-        language,
-        result.words,
-        " ".join(result.unmatched),
-        "; ".join(result.repaired),
-        parts.unconfirmed,
-        parts.edit,
-        parts.consensus,
-    )
+@lru_cache(maxsize=1)
+def load_translator() -> Translator:
+    """Compile the packaged glossaries, once."""
+    return Translator({name: load_glossary(name) for name in LANGUAGES}, read_english_words())
 
 
 def translate_reports(
@@ -172,44 +99,57 @@ def translate_reports(
     """
     series = reports if isinstance(reports, pd.Series) else pd.Series(list(reports), dtype=object)
     translator = translator or load_translator()
-    memory: dict[str, tuple[object, ...]] = {}
-    rows: list[tuple[object, ...]] = []
-    for report in series.tolist():
-        if not isinstance(report, str):
-            rows.append(_row(report, translator, mark))
-            continue
-        row = memory.get(report)
-        if row is None:
-            row = _row(report, translator, mark)
-            if len(memory) < _MEMORY:
-                memory[report] = row
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=list(COLUMNS), index=series.index)
-    for column in (
-        "report_en",
-        "report_en_source",
-        "language",
-        "unmatched",
-        "repaired",
-        "edit",
-        "consensus",
-    ):
-        table[column] = table[column].astype("str")
-    table = table.astype({"coverage": "float64", "words": "int64", "unconfirmed": "bool"})
+    filled = [report if isinstance(report, str) else "" for report in series]
+    rows = {report: _row(report, translator, mark) for report in dict.fromkeys(filled)}
+    table = pd.DataFrame(
+        [rows[report] for report in filled], columns=list(_COLUMNS), index=series.index
+    ).astype(_COLUMNS)
     if backend is not None:
-        _use_backend(table, series, backend)
+        _use_backend(table, filled, backend)
     return table
 
 
-def _use_backend(table: pd.DataFrame, reports: pd.Series, backend: Backend) -> None:
-    """Let a neural translator have what the glossary left, where it keeps every promise."""
+def _row(report: str, translator: Translator, mark: bool) -> tuple[object, ...]:
+    """Translate one report into the columns of the table."""
+    if not report.strip():
+        return _EMPTY
+    parts = split_boilerplate(repair(report))
+    result = translator.translate(parts.body.lower())
+    if result.changed:  # ended with a full stop, as English reports are
+        english = result.english + ("" if result.english[-1:] in {*".!?", ""} else ".")
+    else:
+        english = " ".join(parts.body.split())
+    if mark:
+        for word in dict.fromkeys(result.unmatched):
+            english = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", f"[{word}]", english)
+    languages = [name for name in result.languages if name]
+    source = "untouched" if not result.changed else "partial" if result.unmatched else "glossary"
+    return (
+        english,
+        source if parts.body else "empty",
+        result.covered / result.words if result.words else (1.0 if parts.body else math.nan),
+        "empty" if not languages else languages[0] if len(languages) == 1 else "mixed",
+        result.words,
+        " ".join(result.unmatched),
+        "; ".join(result.repaired),
+        parts.unconfirmed,
+        parts.edit,
+        parts.consensus,
+    )
+
+
+def _use_backend(table: pd.DataFrame, reports: Sequence[str], backend: Backend) -> None:
+    """Let another translator have what the glossary left, where it keeps every promise."""
     left = (table["coverage"] < 1.0) & ~table["language"].isin(["english", "empty"])
-    bodies = [
-        split_boilerplate(repair(report)).body if isinstance(report, str) else ""
-        for report in reports
-    ]
-    wanted = pd.Series(bodies, index=table.index)[left]
-    distinct = list(dict.fromkeys(wanted))
+    bodies = pd.Series(
+        [
+            split_boilerplate(repair(report)).body if wanted else ""
+            for report, wanted in zip(reports, left, strict=True)
+        ],
+        index=table.index,
+        dtype="str",
+    )
+    distinct = list(dict.fromkeys(bodies[left]))
     if not distinct:
         return
     answers = list(backend(distinct))
@@ -217,54 +157,30 @@ def _use_backend(table: pd.DataFrame, reports: pd.Series, backend: Backend) -> N
         raise InputError(
             f"The translation backend gave {len(answers)} texts for {len(distinct)}: it must answer each."
         )
-    refused = 0
-    accepted: dict[str, str] = {}
-    for body, answer in zip(distinct, answers, strict=True):
-        if answer.strip() and not broken_promises(body, answer):
-            accepted[body] = " ".join(answer.split())
-        else:
-            refused += 1
-    if refused:
+    accepted = {
+        body: " ".join(answer.split())
+        for body, answer in zip(distinct, answers, strict=True)
+        if answer.strip() and not broken_promises(body, answer)
+    }
+    if refused := len(distinct) - len(accepted):
         log.warning(
             "%d of %d backend translations lost a number, side or negation: not used.",
             refused,
             len(distinct),
         )
-    chosen = left & pd.Series(bodies, index=table.index).isin(list(accepted))
-    table.loc[chosen, "report_en"] = wanted[chosen[left]].map(accepted)
+    chosen = left & bodies.isin(list(accepted))
+    table.loc[chosen, "report_en"] = bodies[chosen].map(accepted)
     table.loc[chosen, "report_en_source"] = "model"
 
 
-def validate_packaged() -> list[str]:
-    """Validate both packaged glossaries; an empty list means that they are clean."""
-    english = read_english_words()
-    problems = []
-    for name in LANGUAGES:
-        found = validate_glossary(load_glossary(name).entries, name, english)
-        problems += [f"{name}: {problem}" for problem in found]
-    return problems
-
-
-OPUS_MT_DE_EN = "Helsinki-NLP/opus-mt-de-en"
-
-
-def load_backend(
-    name: str = OPUS_MT_DE_EN,
-    *,
-    revision: str | None = None,
-    allow_download: bool = False,
-    batch_size: int = 16,
-) -> Callable[[Sequence[str]], list[str]]:
-    """Load a sequence-to-sequence model as a backend of `translate_reports`.
+def load_backend(name: str) -> Backend:
+    """Load a translation model as a backend of `translate_reports`, for text of other hospitals.
 
     Parameters
     ----------
     name
-        Hub id or local folder. Marian models such as opus-mt need the package sentencepiece.
-    revision, allow_download
-        As in `load_text_model`.
-    batch_size
-        Texts a pass.
+        Local folder, or hub id of a model that was downloaded before, such as 'Helsinki-NLP/opus-mt-de-en'. Marian
+        models such as this one need the package sentencepiece.
 
     Returns
     -------
@@ -276,7 +192,7 @@ def load_backend(
     InputError
         The model is not here or cannot be loaded.
     """
-    folder = find_model_folder(name, revision, allow_download)
+    folder = find_model_folder(name)
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -294,14 +210,14 @@ def load_backend(
             else "copy or download it again"
         )
         raise InputError(
-            f"The translator in {Path(folder)} cannot be loaded ({first_line(error)}): {hint}."
+            f"The translator in {folder} cannot be loaded ({first_line(error)}): {hint}."
         ) from error
     module.eval().requires_grad_(False)
 
     def translate(texts: Sequence[str]) -> list[str]:
         english: list[str] = []
-        for start in range(0, len(texts), batch_size):
-            batch = [re.sub(r"\s+", " ", text) for text in texts[start : start + batch_size]]
+        for start in range(0, len(texts), 16):
+            batch = [" ".join(text.split()) for text in texts[start : start + 16]]
             tokens = tokenizer(
                 batch, return_tensors="pt", padding=True, truncation=True, max_length=512
             )

@@ -11,15 +11,18 @@ import pandas as pd
 from ecgrepro.errors import InputError
 from ecgrepro.text.translation.glossary import (
     _SLOT,
+    LANGUAGES,
     NEUTRAL,
     PARTS,
     Entry,
     compile_glossary,
+    load_glossary,
     packaged,
+    read_english_words,
 )
 from ecgrepro.text.translation.tokens import fold, repair, split_boilerplate, tokenize
 
-# --- promises ---
+# --- promises ---------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"\d+")
 _LEAD = re.compile(r"\b(?:av[rlf]|v[1-6]|iii|ii)\b")
@@ -90,7 +93,7 @@ def fold_text(text: str) -> str:
     return " ".join(fold(repair(text)).split())
 
 
-# --- summaries ---
+# --- summaries --------------------------------------------------------------------------------------------------
 
 
 def coverage_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -103,19 +106,16 @@ def coverage_table(table: pd.DataFrame) -> pd.DataFrame:
     """
     filled = table[table["language"] != "empty"]
     known = (filled["coverage"] * filled["words"]).fillna(0.0)
-    grouped = filled.assign(known=known, full=filled["unmatched"].eq("")).groupby(
-        "language", sort=True
+    grouped = filled.assign(known=known, full=filled["unmatched"] == "").groupby("language")
+    sums = grouped[["words", "known"]].sum()
+    return pd.DataFrame(
+        {
+            "reports": grouped.size(),
+            "words": sums["words"],
+            "word_coverage": sums["known"] / sums["words"].where(sums["words"] > 0),
+            "fully_covered": grouped["full"].mean(),
+        }
     )
-    summary = grouped.agg(
-        reports=("words", "size"),
-        words=("words", "sum"),
-        known=("known", "sum"),
-        full=("full", "mean"),
-    )
-    summary["word_coverage"] = summary["known"] / summary["words"].where(summary["words"] > 0)
-    return summary.rename(columns={"full": "fully_covered"})[
-        ["reports", "words", "word_coverage", "fully_covered"]
-    ]
 
 
 def unmatched_words(table: pd.DataFrame, reports: pd.Series) -> pd.DataFrame:
@@ -126,26 +126,18 @@ def unmatched_words(table: pd.DataFrame, reports: pd.Series) -> pd.DataFrame:
     pandas.DataFrame
         By word: `reports` (how many have it), `language` and an `example` report.
     """
-    counts: Counter[str] = Counter()
-    example: dict[str, tuple[str, str]] = {}
-    rows = table.loc[table["unmatched"] != "", ["unmatched", "language"]]
-    for position, (unmatched, language) in zip(
-        (table["unmatched"] != "").to_numpy().nonzero()[0],
-        rows.itertuples(index=False),
-        strict=True,
-    ):
-        for word in set(unmatched.split()):
-            counts[word] += 1
-            example.setdefault(word, (language, str(reports.iloc[position])))
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return pd.DataFrame(
+    left = pd.DataFrame(
         {
-            "reports": pd.array([counts[word] for word in ranked], dtype="int64"),
-            "language": [example[word][0] for word in ranked],
-            "example": [example[word][1] for word in ranked],
-        },
-        index=pd.Index(ranked, name="word", dtype="str"),
+            "word": [list(dict.fromkeys(words.split())) for words in table["unmatched"]],
+            "language": table["language"].to_list(),
+            "example": reports.astype(str).to_list(),
+        }
+    ).explode("word")
+    listed = left.dropna(subset="word").groupby("word")  # in the order of the alphabet
+    ranked = listed.agg(
+        reports=("language", "size"), language=("language", "first"), example=("example", "first")
     )
+    return ranked.sort_values("reports", ascending=False, kind="stable")
 
 
 def count_words(reports: pd.Series) -> pd.Series:
@@ -162,12 +154,8 @@ def count_words(reports: pd.Series) -> pd.Series:
         for token in tokenize(body):
             if token.words and token.key not in NEUTRAL:
                 counts[token.text] += int(times)
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return pd.Series(
-        [times for _, times in ranked],
-        index=pd.Index([word for word, _ in ranked], name="word", dtype="str"),
-        dtype="int64",
-    )
+    ranked = pd.Series(counts, dtype="int64").rename_axis("word").sort_index()
+    return ranked.sort_values(ascending=False, kind="stable")
 
 
 def review_sheet(
@@ -201,7 +189,7 @@ def review_sheet(
     return sheet.assign(correct="", error="", comment="").sort_index()
 
 
-# --- agreement with the codes ---
+# --- agreement with the codes -----------------------------------------------------------------------------------
 
 
 def read_mentions() -> dict[str, re.Pattern[str]]:
@@ -255,26 +243,23 @@ def scp_agreement(texts: pd.Series, scp_codes: pd.Series, minimum: int = 10) -> 
             "Texts and codes are not of the same records: select both by the same ecg_ids."
         )
     said = mentions(texts)
-    rows = {}
-    for code in said.columns:
-        has = scp_codes.map(lambda codes, code=code: code in codes).to_numpy(dtype=bool)
-        mentioned = said[code].to_numpy(dtype=bool)
-        if has.sum() < minimum:
-            continue
-        both = int((has & mentioned).sum())
-        rows[code] = {
-            "records": int(has.sum()),
-            "texts": int(mentioned.sum()),
-            "recall": both / int(has.sum()),
-            "precision": both / int(mentioned.sum()) if mentioned.any() else float("nan"),
-        }
-    table = pd.DataFrame.from_dict(
-        rows, orient="index", columns=["records", "texts", "recall", "precision"]
+    has = pd.DataFrame(
+        {code: [code in codes for codes in scp_codes] for code in said.columns}, index=said.index
     )
-    return table.rename_axis("code").sort_values(["records", "texts"], ascending=False)
+    both = (said & has).sum()
+    table = pd.DataFrame(
+        {
+            "records": has.sum(),
+            "texts": said.sum(),
+            "recall": both / has.sum(),
+            "precision": both / said.sum(),
+        }
+    ).rename_axis("code")
+    frequent = table[table["records"] >= minimum]
+    return frequent.sort_values(["records", "texts"], ascending=False)
 
 
-# --- the glossary itself ---
+# --- the glossary itself ----------------------------------------------------------------------------------------
 
 
 def validate_glossary(entries: list[Entry], language: str, english: frozenset[str]) -> list[str]:
@@ -315,3 +300,13 @@ def _words_of(text: str) -> set[str]:
         for token in tokenize(_SLOT.sub(" ", text).replace("~", ""))
         if token.key[0].isalpha()
     }
+
+
+def validate_packaged() -> list[str]:
+    """Validate both packaged glossaries; an empty list means that they are clean."""
+    english = read_english_words()
+    return [
+        f"{language}: {problem}"
+        for language in LANGUAGES
+        for problem in validate_glossary(load_glossary(language).entries, language, english)
+    ]

@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from ecgrepro.text.translation.tokens import (
     tokenize,
 )
 
-# --- the language of each statement ---
+# --- the language of each statement -----------------------------------------------------------------------------
 
 _DEFAULTS = (("shared", "german"), ("foreign", "other"), ("common", "english"))
 """What a report without any telling word is taken for."""
@@ -172,7 +172,7 @@ class Languages:
         return key in self.english or key in self.neutral
 
 
-# --- spelling ---
+# --- spelling ---------------------------------------------------------------------------------------------------
 
 _LOOK_BACK = 8
 _STRAY = frozenset("bcfgjklmqrtwxyz")
@@ -280,7 +280,7 @@ def split_glued(token: Token, glossary: Glossary) -> list[Token]:
     return [token]
 
 
-# --- writing ---
+# --- writing ----------------------------------------------------------------------------------------------------
 
 _NO_SPACE_BEFORE = frozenset(",.;:!?)]}%\"'")
 _NO_SPACE_AFTER = frozenset("([{")
@@ -367,14 +367,14 @@ def join_pieces(parts: list[str]) -> str:
     return joined
 
 
-# --- the translator ---
+# --- the translator ---------------------------------------------------------------------------------------------
 
 _FULL_LENGTH = 200
 """Characters from which a report may have been cut off by the print-out's limit of 255."""
 _SHORTEST_WORD = 3
 _LONGEST_LINE = 400
 _MEMORY = 50_000
-"""Entries after which a memory is emptied: a hostile input must not fill the machine's."""
+"""Lines and repaired words that are remembered."""
 _LINE = re.compile(r"\s*\S+(?:(?<![.!?;])\s{1,2}\S+)*")
 """A sentence or a line of the print-out (what stands between wide gaps), with the spaces before it."""
 
@@ -383,7 +383,7 @@ Line = tuple[list[Token], list[tuple[int, str, int]], bool]
 """What is remembered of a line: its tokens, its cuts with their votes, and whether a foreign word is in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Result:
     """A translated text, before boilerplate is put beside it.
 
@@ -401,37 +401,13 @@ class Result:
         Whether anything was translated at all.
     """
 
-    english: str
-    languages: tuple[str, ...]
-    words: int
-    covered: int
-    unmatched: tuple[str, ...]
-    repaired: tuple[str, ...]
-    changed: bool
-
-
-@dataclass
-class _Draft:
-    """A result in the making."""
-
-    parts: list[str] = field(default_factory=list)
+    english: str = ""
     languages: list[str] = field(default_factory=list)
     words: int = 0
     covered: int = 0
     unmatched: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     changed: bool = False
-
-    def result(self) -> Result:
-        return Result(
-            join_pieces(self.parts),
-            tuple(dict.fromkeys(self.languages)),
-            self.words,
-            self.covered,
-            tuple(self.unmatched),
-            tuple(self.repaired),
-            self.changed,
-        )
 
 
 class Translator:
@@ -445,20 +421,21 @@ class Translator:
         self.languages = Languages(glossaries, english)
         shared = self.languages.english | self.languages.neutral
         self._known = {name: glossary.words | shared for name, glossary in glossaries.items()}
-        self._deletes = {
-            name: delete_index(glossary.words) for name, glossary in glossaries.items()
-        }
-        self._repairs: dict[tuple[str, str], str | None] = {}
-        self._lines: dict[str, Line] = {}
+        deletes = {name: delete_index(glossary.words) for name, glossary in glossaries.items()}
+        # a hostile input must not fill the machine's memory, so these are bounded
+        self._nearest = lru_cache(_MEMORY)(lambda language, key: nearest(key, deletes[language]))
+        self._read_line = lru_cache(_MEMORY)(self._cut_line)
 
     def translate(self, text: str) -> Result:
         """Translate a lower-case text without boilerplate."""
-        draft = _Draft()
+        result = Result()
+        parts: list[str] = []
         tokens: list[Token] = []
         cuts: list[tuple[int, str, int]] = []
         foreign = False
         for line in _LINE.findall(text):
-            line_tokens, line_cuts, line_foreign = self._read_line(line)
+            read = self._read_line if len(line) <= _LONGEST_LINE else self._cut_line
+            line_tokens, line_cuts, line_foreign = read(line)
             tokens += line_tokens
             cuts += line_cuts
             foreign = foreign or line_foreign
@@ -466,46 +443,43 @@ class Translator:
         for piece in self.languages.pieces(cuts) if tokens else []:
             own = tokens[piece.start : piece.end]
             language = piece.language if piece.language != "other" else self._by_repair(own)
-            draft.languages.append(language)
+            result.languages.append(language)
             if language in self.glossaries:
+                glossary = self.glossaries[language]
                 cut_off = length if piece.end == len(tokens) else 0
-                self._translate_piece(own, self.glossaries[language], cut_off, draft)
+                own, repaired = self._prepare(own, glossary, cut_off)
+                result.repaired += repaired
+                parts.append(self._write(self._items(own, glossary, mixed=False), result))
             elif (
                 language == "english"
                 and foreign
                 and (name := self.languages.foreign_in_english(own))
             ):
-                draft.languages.append(name)
-                self._add(list(self._items(own, self.glossaries[name], mixed=True)), draft)
+                result.languages.append(name)
+                items = self._items(own, self.glossaries[name], mixed=True)
+                parts.append(self._write(items, result))
             else:
-                self._keep(own, draft)
-        return draft.result()
+                parts.append(self._keep(own, result))
+        result.english = join_pieces(parts)
+        result.languages = list(dict.fromkeys(result.languages))
+        return result
 
-    def _read_line(self, line: str) -> Line:
+    def _cut_line(self, line: str) -> Line:
         """Cut a line into tokens, let it vote and look for foreign words; most lines come again and again."""
-        found = self._lines.get(line)
-        if found is None:
-            tokens = tokenize(line)
-            cuts = self.languages.cut(tokens) if tokens else []
-            found = tokens, cuts, bool(self.languages.foreign_in_english(tokens))
-            if len(line) <= _LONGEST_LINE:
-                if len(self._lines) > _MEMORY:
-                    self._lines.clear()
-                self._lines[line] = found
-        return found
+        tokens = tokenize(line)
+        cuts = self.languages.cut(tokens) if tokens else []
+        return tokens, cuts, bool(self.languages.foreign_in_english(tokens))
 
-    def _keep(self, tokens: list[Token], draft: _Draft) -> None:
+    def _keep(self, tokens: list[Token], result: Result) -> str:
         """Leave a piece as it is, and count what is known of it."""
-        draft.parts.append(" ".join("".join([token.gap + token.text for token in tokens]).split()))
         for token in tokens:
             if token.words:
-                draft.words += 1
+                result.words += 1
                 if self.languages.knows(token.key):
-                    draft.covered += 1
+                    result.covered += 1
                 else:
-                    draft.unmatched.append(token.text)
-
-    # --- German and Swedish -----------------------------------------------------------------------------
+                    result.unmatched.append(token.text)
+        return " ".join("".join([token.gap + token.text for token in tokens]).split())
 
     def _by_repair(self, tokens: list[Token]) -> str:
         """Name the language of a piece of unknown words, if repairing their spelling makes it plain."""
@@ -515,24 +489,16 @@ class Translator:
                 return name
         return "other"
 
-    def _translate_piece(
-        self, tokens: list[Token], glossary: Glossary, cut_off: int, draft: _Draft
-    ) -> None:
-        """Translate a piece that is German or Swedish as a whole."""
-        prepared, repaired = self._prepare(tokens, glossary, cut_off)
-        draft.repaired += repaired
-        self._add(list(self._items(prepared, glossary, mixed=False)), draft)
-
-    def _add(self, items: list[Item], draft: _Draft) -> None:
+    def _write(self, items: list[Item], result: Result) -> str:
         """Write the items and count the words that they cover."""
-        draft.parts.append(write(items))
-        draft.changed = True
+        result.changed = True
         for item in items:
-            draft.words += item.words
+            result.words += item.words
             if item.known:
-                draft.covered += item.words
+                result.covered += item.words
             else:
-                draft.unmatched.append(item.text)
+                result.unmatched.append(item.text)
+        return write(items)
 
     def _prepare(
         self, tokens: list[Token], glossary: Glossary, cut_off: int
@@ -567,7 +533,7 @@ class Translator:
         for position, token in enumerate(joined):
             if token.key in known or not token.words or len(token.key) < _SHORTEST_WORD:
                 continue
-            correct = self._repair(token.key, glossary)
+            correct = self._nearest(glossary.language, token.key)
             if correct is not None:
                 joined[position] = token._replace(key=correct)
                 repaired.append(f"{token.key} > {correct}")
@@ -582,18 +548,10 @@ class Translator:
         spans = 3 if whole or len(key) < _SHORTEST_WORD else 2 if len(key) == _SHORTEST_WORD else 1
         return complete(tokens, glossary, spans)
 
-    def _repair(self, key: str, glossary: Glossary) -> str | None:
-        """Find the one glossary word a letter away, and remember it."""
-        memory = (glossary.language, key)
-        if memory not in self._repairs:
-            if len(self._repairs) > _MEMORY:
-                self._repairs.clear()
-            self._repairs[memory] = nearest(key, self._deletes[glossary.language])
-        return self._repairs[memory]
-
-    def _items(self, tokens: list[Token], glossary: Glossary, mixed: bool) -> Iterator[Item]:
+    def _items(self, tokens: list[Token], glossary: Glossary, mixed: bool) -> list[Item]:
         """Match phrases from left to right, the longest at each place."""
         keys = [token.key for token in tokens]
+        items: list[Item] = []
         position = 0
         while position < len(tokens):
             token = tokens[position]
@@ -606,7 +564,7 @@ class Translator:
                 found = None
             if found is None:
                 known = not token.words or self.languages.knows(token.key)
-                yield Item(token.text, "", token.gap, token.words, known, False)
+                items.append(Item(token.text, "", token.gap, token.words, known, False))
                 position += 1
                 continue
             end, entry, fillings = found
@@ -618,5 +576,6 @@ class Translator:
                 if end == position + 1
                 else sum([one.words for one in tokens[position:end]])
             )
-            yield Item(english, entry.part, token.gap, words, True, True)
+            items.append(Item(english, entry.part, token.gap, words, True, True))
             position = end
+        return items

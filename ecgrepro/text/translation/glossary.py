@@ -19,81 +19,20 @@ from pathlib import Path
 from ecgrepro.errors import InputError
 from ecgrepro.text.translation.tokens import spellings, tokenize
 
-HEADS = frozenset(
-    {
-        "rhythm",
-        "axis",
-        "conduction",
-        "infarct",
-        "ST-T",
-        "hypertrophy",
-        "voltage",
-        "wave",
-        "verdict",
-        "opener",
-    }
-)
+LANGUAGES = ("german", "swedish")
+HEADS = frozenset({
+    "rhythm", "axis", "conduction", "infarct", "ST-T", "hypertrophy", "voltage", "wave", "verdict", "opener",
+})  # fmt: skip
 """Parts that can stand alone as a finding; an opener is one that the next line completes."""
 MODIFIERS = frozenset({"quality", "certainty", "stage", "location", "side", "negation"})
-PARTS = HEADS | MODIFIERS | {"opener", "link", "unit", "name", "other"}
-NEUTRAL = frozenset(
-    (
-        *(
-            "i",
-            "ii",
-            "iii",
-            "avr",
-            "avl",
-            "avf",
-            "v",
-            "r",
-            "l",
-            "f",
-            "ll",
-            "lll",
-            "iavr",
-            "avlf",
-            "iiiavf",
-        ),  # leads
-        *(f"v{number}" for number in range(10)),
-        *(
-            "mv",
-            "mm",
-            "sec",
-            "sek",
-            "ms",
-            "min",
-            "hz",
-            "bpm",
-            "ppm",
-            "mg",
-            "ml",
-            "kg",
-            "cm",
-            "mmhg",
-            "watt",
-            "amp",
-        ),
-        *(
-            "p",
-            "q",
-            "s",
-            "t",
-            "u",
-            "qrs",
-            "rr",
-            "pr",
-            "pq",
-            "qt",
-            "qs",
-            "rs",
-            "rsr",
-            "qr",
-            "ecg",
-        ),  # waves
-        *("n", "a", "b", "x", "si", "lv", "rv"),
-    )
-)
+PARTS = HEADS | MODIFIERS | {"link", "unit", "name", "other"}
+NEUTRAL = frozenset({
+    "i", "ii", "iii", "avr", "avl", "avf", "v", "r", "l", "f", "ll", "lll", "iavr", "avlf", "iiiavf",  # leads
+    "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9",
+    "mv", "mm", "sec", "sek", "ms", "min", "hz", "bpm", "ppm", "mg", "ml", "kg", "cm", "mmhg", "watt", "amp",
+    "p", "q", "s", "t", "u", "qrs", "rr", "pr", "pq", "qt", "qs", "rs", "rsr", "qr", "ecg",  # waves
+    "n", "a", "b", "x", "si", "lv", "rv",
+})  # fmt: skip
 """Words that are the same in every language: leads, units, waves, intervals."""
 SLOTS = ("location", "side", "stage", "certainty")
 ENDINGS = {"german": ("", "e", "er", "en", "es", "em"), "swedish": ("", "t", "a", "e")}
@@ -134,33 +73,6 @@ class Glossary:
     """The same words in order, to complete a word that was cut off."""
 
 
-def read_rows(path: Path, language: str) -> list[Entry]:
-    """Read a glossary table; a broken row raises `InputError` with its line."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = {language, "english", "part"} - set(reader.fieldnames or ())
-            if missing:
-                raise InputError(
-                    f"{path} has no column {sorted(missing)[0]!r}: keep the header of the packaged table."
-                )
-            entries = []
-            for row in reader:
-                cells = [(row[column] or "").strip() for column in (language, "english", "part")]
-                if not all(cells):
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: a cell is empty, fill in all three columns."
-                    )
-                entries.append(Entry(cells[0], cells[1], cells[2], tuple(_SLOT.findall(cells[1]))))
-    except FileNotFoundError:
-        raise InputError(f"The glossary {path} is missing: give an existing csv file.") from None
-    except UnicodeDecodeError:
-        raise InputError(
-            f"The glossary {path} is not UTF-8: save it as a csv file in UTF-8."
-        ) from None
-    return entries
-
-
 def packaged(name: str) -> Path:
     """Path of a table that comes with the package."""
     return Path(str(resources.files("ecgrepro.text.translation") / f"{name}.csv"))
@@ -170,6 +82,21 @@ def read_english_words() -> frozenset[str]:
     """Read the English words of the field, with which English text is recognised."""
     with packaged("english_words").open(encoding="utf-8", newline="") as stream:
         return frozenset(row["word"] for row in csv.DictReader(stream))
+
+
+def read_rows(path: Path, language: str) -> list[Entry]:
+    """Read a glossary table; an empty cell raises `InputError` with its line."""
+    entries = []
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        for row in reader:
+            cells = [(row[column] or "").strip() for column in (language, "english", "part")]
+            if not all(cells):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: a cell is empty, fill in all three columns."
+                )
+            entries.append(Entry(cells[0], cells[1], cells[2], tuple(_SLOT.findall(cells[1]))))
+    return entries
 
 
 def _spell_out(source: str, language: str) -> list[list[str]]:
@@ -230,22 +157,17 @@ def compile_glossary(entries: list[Entry], language: str) -> Glossary:
     return Glossary(language, entries, root, classes, frozenset(words), sorted(words))
 
 
-def load_glossary(language: str, extra: Path | None = None) -> Glossary:
-    """Read and compile the packaged table of a language, with rows of one's own before it.
+def load_glossary(language: str) -> Glossary:
+    """Read and compile the packaged table of a language, 'german' or 'swedish'."""
+    return compile_glossary(read_rows(packaged(language), language), language)
 
-    Parameters
-    ----------
-    language
-        'german' or 'swedish'.
-    extra
-        A csv file with the same three columns; its rows win over packaged ones.
-    """
-    entries = read_rows(packaged(language), language)
-    if extra is not None:
-        own = read_rows(extra, language)
-        replaced = {entry.source for entry in own}
-        entries = own + [entry for entry in entries if entry.source not in replaced]
-    return compile_glossary(entries, language)
+
+# --- the longest phrase at a place of a text -----------------------------------------------------------------
+
+Fillings = tuple[tuple[str, Entry], ...]
+"""Slots of a phrase, in order, with what fills them."""
+Found = tuple[int, Entry, Fillings]
+"""Where a phrase ends, its entry, its fillings."""
 
 
 def reads_as_in(keys: list[str], position: int, end: int) -> bool:
@@ -259,12 +181,6 @@ def reads_as_in(keys: list[str], position: int, end: int) -> bool:
         and follows[0].isalpha()
         and before not in {"och", ",", "avl", "avf", "avr", "block"}
     )
-
-
-Fillings = tuple[tuple[str, Entry], ...]
-"""Slots of a phrase, in order, with what fills them."""
-Found = tuple[int, Entry, Fillings]
-"""Where a phrase ends, its entry, its fillings."""
 
 
 def longest(glossary: Glossary, keys: list[str], position: int) -> Found | None:

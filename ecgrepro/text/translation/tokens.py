@@ -26,19 +26,9 @@ WIDE_GAP = 3
 """Spaces that mark a new line of the ECG machine's print-out."""
 _GAP_CHARS = "-–—\xad"
 
-_FOLD = str.maketrans(
-    {
-        "ä": "ae",
-        "ö": "oe",
-        "ü": "ue",
-        "ß": "ss",
-        "å": "aa",
-        "\ufffd": "#",
-        "¿": "#",
-        "?": "#",
-        "é": "e",
-    }
-)
+_FOLD = str.maketrans({
+    "ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "å": "aa", "é": "e", "\ufffd": "#", "¿": "#", "?": "#",
+})  # fmt: skip
 _STRIP = str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss", "å": "a", "é": "e"})
 _HOLE = str.maketrans(dict.fromkeys("äöüßå", "#"))
 
