@@ -244,7 +244,7 @@ def complete(tokens: list[Token], glossary: Glossary, spans: int) -> str | None:
         ),
         default=len(keys),
     )
-    best: dict[int, dict[str, str]] = {}
+    best: dict[int, dict[str, str]] = {}  # by start of the phrase: its English, and the word
     first = bisect_left(glossary.ordered, key)
     for word in glossary.ordered[first : bisect_left(glossary.ordered, key + "\U0010ffff", first)]:
         if "#" in word or word == key:
@@ -265,18 +265,12 @@ def complete(tokens: list[Token], glossary: Glossary, spans: int) -> str | None:
 def split_glued(token: Token, glossary: Glossary) -> list[Token]:
     """Cut two glossary words that lost the space between them ('leitungsstörungsonst')."""
     key = token.key
-    if 9 <= len(key) <= 60:
-        for cut in range(4, len(key) - 3):
-            if key[:cut] in glossary.words and key[cut:] in glossary.words:
-                middle = max(
-                    1, len(token.text) - (len(key) - cut)
-                )  # an umlaut more or less does not matter
-                return [
-                    Token(key[:cut], token.gap, token.text[:middle], 1),
-                    Token(
-                        key[cut:], " ", token.text[middle:], 0
-                    ),  # one word of the report, counted once
-                ]
+    for cut in range(4, len(key) - 3) if 9 <= len(key) <= 60 else ():
+        if key[:cut] in glossary.words and key[cut:] in glossary.words:
+            # an umlaut more or less does not matter
+            middle = max(1, len(token.text) - (len(key) - cut))
+            left = Token(key[:cut], token.gap, token.text[:middle], 1)
+            return [left, Token(key[cut:], " ", token.text[middle:], 0)]  # one word, counted once
     return [token]
 
 
@@ -304,20 +298,15 @@ class Item(NamedTuple):
 
 def write(items: list[Item]) -> str:
     """Put items together as English sentences: a finding after a finding starts a new one."""
-    leads = [False] * (len(items) + 1)
-    for index in range(len(items) - 1, -1, -1):
-        item = items[index]
-        follow = items[index + 1] if index + 1 < len(items) else None
-        if item.phrase and item.part in MODIFIERS and follow is not None and follow.phrase:
+    leads = [False] * len(items)
+    for index in range(len(items) - 2, -1, -1):
+        item, follow = items[index], items[index + 1]
+        if item.phrase and item.part in MODIFIERS and follow.phrase:
             leads[index] = (follow.part in HEADS and follow.part != "verdict") or leads[index + 1]
-    pieces: list[str] = []
-    for index, item in enumerate(items):
-        if index == 0:
-            pieces.append(item.text)
-            continue
-        before = items[index - 1]
-        pieces.append(_joint(before, item, leads[index - 1], leads[index]) + item.text)
-    return "".join(pieces).strip()
+    text = items[0].text if items else ""
+    for index, (before, item) in enumerate(pairwise(items)):
+        text += _joint(before, item, leads[index], leads[index + 1]) + item.text
+    return text.strip()
 
 
 def _joint(before: Item, item: Item, before_leads: bool, leads: bool) -> str:
@@ -344,15 +333,11 @@ def _joint(before: Item, item: Item, before_leads: bool, leads: bool) -> str:
         tight = item.gap == "" and (before.text == "/" or item.text == "/")
         return "" if tight else " "
     gap = " ".join(f"|{item.gap}|".split()).strip("|")
-    if "-" in gap or "–" in gap or "—" in gap:
-        return (
-            " - "
-            if gap.startswith(" ") and gap.endswith(" ")
-            else "-"
-            if gap[0] == "-" and gap[-1] == "-"
-            else gap
-        )
-    return " " if gap else ""
+    if not set(gap) & set("-–—"):
+        return " " if gap else ""
+    if gap[0] == gap[-1] == " ":
+        return " - "
+    return "-" if gap[0] == gap[-1] == "-" else gap
 
 
 def join_pieces(parts: list[str]) -> str:
@@ -439,14 +424,13 @@ class Translator:
             tokens += line_tokens
             cuts += line_cuts
             foreign = foreign or line_foreign
-        length = len(text)
         for piece in self.languages.pieces(cuts) if tokens else []:
             own = tokens[piece.start : piece.end]
             language = piece.language if piece.language != "other" else self._by_repair(own)
             result.languages.append(language)
             if language in self.glossaries:
                 glossary = self.glossaries[language]
-                cut_off = length if piece.end == len(tokens) else 0
+                cut_off = len(text) if piece.end == len(tokens) else 0
                 own, repaired = self._prepare(own, glossary, cut_off)
                 result.repaired += repaired
                 parts.append(self._write(self._items(own, glossary, mixed=False), result))
@@ -484,7 +468,7 @@ class Translator:
     def _by_repair(self, tokens: list[Token]) -> str:
         """Name the language of a piece of unknown words, if repairing their spelling makes it plain."""
         for name, glossary in self.glossaries.items():
-            prepared, _ = self._prepare(tokens, glossary, 0)
+            prepared, _ = self._prepare(tokens, glossary, cut_off=0)
             if any(self.languages.tells(token.key, glossary) for token in prepared):
                 return name
         return "other"
@@ -571,11 +555,7 @@ class Translator:
             english = entry.english
             for slot, filling in fillings:
                 english = english.replace(f"<{slot}>", filling.english, 1)
-            words = (
-                token.words
-                if end == position + 1
-                else sum([one.words for one in tokens[position:end]])
-            )
+            words = sum([one.words for one in tokens[position:end]])
             items.append(Item(english, entry.part, token.gap, words, True, True))
             position = end
         return items
