@@ -308,7 +308,9 @@ def test_roberta_is_cut_at_512_of_its_514_positions(
     from transformers import RobertaConfig, RobertaModel
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    RobertaModel(RobertaConfig(max_position_embeddings=514, **sizes)).save_pretrained(tmp_path)
+    RobertaModel(
+        RobertaConfig(vocab_size=200, max_position_embeddings=514, **sizes)
+    ).save_pretrained(tmp_path)
     for path in tiny_bert.glob("tokenizer*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     with caplog.at_level(logging.WARNING):

@@ -267,20 +267,44 @@ def load_text_model(name: str, revision: str | None = None) -> "TransformerModel
     """
     if name == "lexical":
         return LexicalModel()
+    folder, tokenizer, module = load_pretrained(name, revision, "AutoModel")
+    if tokenizer.pad_token is None:
+        raise InputError(
+            f"The tokenizer in {folder} has no padding token: use an encoder such as BERT."
+        )
+    positions = getattr(module.config, "max_position_embeddings", None) or _MOST_TOKENS
+    return TransformerModel(
+        name=name,
+        # a hub snapshot's folder is named by its commit, also when a branch or no revision was asked for
+        revision=None if folder == Path(name).expanduser() else folder.name,
+        folder=folder,
+        dimension=int(module.config.hidden_size),
+        max_tokens=min(tokenizer.model_max_length, positions, _MOST_TOKENS),
+        tokenizer=tokenizer,
+        module=module,
+    )
+
+
+def load_pretrained(name: str, revision: str | None, kind: str) -> tuple[Path, Any, Any]:
+    """Find and load a transformer by hub id or folder, frozen: its folder, tokenizer and network.
+
+    `kind` is the class of transformers that reads it, 'AutoModel' for an encoder. Raises `InputError` where the
+    model is not here, or is not whole.
+    """
     folder = find_model_folder(name, revision)
     if problem := _what_is_wrong(folder):
         raise InputError(f"The folder {folder} {problem}.")
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    import transformers
     from transformers.utils import logging as hf_logging
 
     hf_logging.set_verbosity_error()  # what matters of its loading report is checked below
     hf_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        module, loaded = AutoModel.from_pretrained(
+        module, loaded = getattr(transformers, kind).from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
@@ -298,22 +322,7 @@ def load_text_model(name: str, revision: str | None = None) -> "TransformerModel
             f"The weights in {folder} lack {len(missing)} tensors, e.g. {missing[0]!r}: "
             "they belong to another architecture or are incomplete, copy or download the model again."
         )
-    if tokenizer.pad_token is None:
-        raise InputError(
-            f"The tokenizer in {folder} has no padding token: use an encoder such as BERT."
-        )
-    module.eval().requires_grad_(False)
-    positions = getattr(module.config, "max_position_embeddings", None) or _MOST_TOKENS
-    return TransformerModel(
-        name=name,
-        # a hub snapshot's folder is named by its commit, also when a branch or no revision was asked for
-        revision=None if folder == Path(name).expanduser() else folder.name,
-        folder=folder,
-        dimension=int(module.config.hidden_size),
-        max_tokens=min(tokenizer.model_max_length, positions, _MOST_TOKENS),
-        tokenizer=tokenizer,
-        module=module,
-    )
+    return folder, tokenizer, module.eval().requires_grad_(False)
 
 
 def find_model_folder(name: str, revision: str | None = None) -> Path:

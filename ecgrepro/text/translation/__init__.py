@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import pandas as pd
 
-from ecgrepro.errors import InputError, first_line
-from ecgrepro.text.embed import find_model_folder
+from ecgrepro.errors import InputError
+from ecgrepro.text.embed import load_pretrained
 from ecgrepro.text.translation.checks import (
     broken_promises,
     count_words,
@@ -192,27 +192,9 @@ def load_backend(name: str) -> Backend:
     InputError
         The model is not here or cannot be loaded.
     """
-    folder = find_model_folder(name)
     import torch
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        module = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, weights_only=True
-        )
-    except Exception as error:  # transformers raises many kinds for a broken folder
-        hint = (
-            "install it with `.venv/bin/pip install sentencepiece`"
-            if "sentencepiece" in str(error).lower()
-            else "copy or download it again"
-        )
-        raise InputError(
-            f"The translator in {folder} cannot be loaded ({first_line(error)}): {hint}."
-        ) from error
-    module.eval().requires_grad_(False)
+    _, tokenizer, module = load_pretrained(name, None, "AutoModelForSeq2SeqLM")
 
     def translate(texts: Sequence[str]) -> list[str]:
         english: list[str] = []
