@@ -110,7 +110,8 @@ if isinstance(model, TransformerModel):
     assert np.allclose(mean, vectors, atol=1e-5)
 
 # %% [markdown]
-# A text model is a function, texts in, vectors out; yours can stand in its place: `model = initials`, above.
+# A text model is a function: texts in, one vector a text out. Yours can stand in its place; write it above, and
+# `model = initials` in place of `load_text_model(text_model)`.
 
 # %%
 def initials(texts):
