@@ -84,6 +84,7 @@ texts.head(4).to_frame("what the model reads")
 # The mean in a cell: 100 positions, of which the words of a statement fill a few and padding the rest. What stands on
 # the padding changes nothing.
 
+
 # %%
 def masked_mean(tokens, mask):
     """Mean of token vectors (texts, length, D) where the mask (texts, length) is 1."""
@@ -112,6 +113,7 @@ if isinstance(model, TransformerModel):
 # %% [markdown]
 # A text model is a function: texts in, one vector a text out. Yours can stand in its place; write it above, and
 # `model = initials` in place of `load_text_model(text_model)`.
+
 
 # %%
 def initials(texts):
@@ -283,9 +285,9 @@ assert np.allclose(z_statements[0], first, atol=1e-5), (
     "a report is not its statements"
 )
 single = weights.getnnz(axis=1) == 1
-assert np.allclose(z_statements[single], vectors[weights[single].indices], atol=1e-6), (
-    "a report of one statement is not that statement"
-)
+assert np.allclose(
+    z_statements[single], vectors[weights[single].indices], atol=1e-6
+), "a report of one statement is not that statement"
 assert all(
     np.ptp(z_text[ids == number], axis=0).max() < 1e-5
     for number in range(min(ids.max() + 1, 50))
