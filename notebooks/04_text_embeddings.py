@@ -81,8 +81,8 @@ print(f"{len(texts)} statements -> {vectors.shape}")
 texts.head(4).to_frame("what the model reads")
 
 # %% [markdown]
-# The mean in a cell: 100 positions, of which the words of a statement fill a few and padding the rest. What stands on
-# the padding changes nothing.
+# The mean in a cell: 100 positions, of which seven hold tokens (any vectors will do) and the rest is padding. What
+# stands on the padding changes nothing.
 
 
 # %%
@@ -91,10 +91,10 @@ def masked_mean(tokens, mask):
     return (tokens * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1)[:, None]
 
 
-words = embed_statements(texts.iloc[0].split(), model)
-padding = np.full((100 - len(words), words.shape[1]), 7.0)
-tokens, mask = np.vstack([words, padding]), np.arange(100) < len(words)
-assert np.allclose(masked_mean(tokens[None], mask[None]), words.mean(0), atol=1e-6)
+padding = np.full((93, vectors.shape[1]), 7.0)
+tokens, mask = np.vstack([vectors[:7], padding]), np.arange(100) < 7
+mean = masked_mean(tokens[None], mask[None])
+assert np.allclose(mean, vectors[:7].mean(axis=0), atol=1e-6)
 
 # %% [markdown]
 # With a transformer, the same mean of the vectors that Hugging Face's own classes give for all statements at once:
