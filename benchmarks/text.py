@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ecgrepro.reports import CATEGORY, DESCRIPTION, compose_reports, statement_texts
 from ecgrepro.text import (
+    TextModel,
     TransformerModel,
-    aggregate,
     embed_statements,
     load_text_model,
     statement_weights,
     text_ids,
 )
+from ecgrepro.text.reports import CATEGORY, DESCRIPTION, compose_reports, statement_texts
 
 
-def tiny_model(texts: list[str], folder: Path) -> TransformerModel:
+def tiny_model(texts: list[str], folder: Path) -> TextModel:
     """Build an untrained BERT of 2 layers, whose passes cost little and count as well as any."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
@@ -53,9 +53,7 @@ def tiny_model(texts: list[str], folder: Path) -> TransformerModel:
             intermediate_size=64,
         )
     ).save_pretrained(folder)
-    model = load_text_model(str(folder))
-    assert isinstance(model, TransformerModel)
-    return model
+    return load_text_model(str(folder))
 
 
 def read_tables(csv: Path | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -109,11 +107,11 @@ def main() -> None:
         vectors = embed_statements(texts, model)
         embedded = time.perf_counter()
         weights = statement_weights(part, statements)
-        aggregate(weights, vectors)
+        weights @ vectors
         done = time.perf_counter()
         print(
             f"{n_records:>6} records: {len(sizes)} forward passes over {sum(sizes)} texts "
-            f"({model.name if arguments.model else 'tiny BERT'}), "
+            f"({arguments.model if arguments.model else 'tiny BERT'}), "
             f"embedding {embedded - start:.2f} s, weights and product {done - embedded:.2f} s"
         )
     ids = text_ids(statement_weights(index, statements))
@@ -124,7 +122,7 @@ def main() -> None:
     ])  # fmt: skip
     looped = (time.perf_counter() - start) / len(loop)
     start = time.perf_counter()
-    product = aggregate(weights, vectors)
+    product = weights @ vectors
     print(
         f"one sparse product against a loop over records: {looped * len(index) / (time.perf_counter() - start):.0f} x"
     )
@@ -136,7 +134,7 @@ def main() -> None:
     compose_reports(index, statements)
     print(f"structured reports: {len(index) / (time.perf_counter() - start):,.0f} a second")
     start = time.perf_counter()
-    load_text_model("lexical").embed(texts)
+    load_text_model("lexical")(texts)
     print(f"lexical: {len(texts) / (time.perf_counter() - start):,.0f} statements a second")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ecgrepro import simulate
-from ecgrepro.translate import (
+from ecgrepro.text.translation import (
     LANGUAGES,
     broken_promises,
     coverage_table,
@@ -19,9 +19,9 @@ from ecgrepro.translate import (
     translate_reports,
     unmatched_words,
 )
-from ecgrepro.translation.engine import Translator
-from ecgrepro.translation.glossary import load_glossary, read_english_words
-from ecgrepro.translation.normalize import repair
+from ecgrepro.text.translation.engine import Translator
+from ecgrepro.text.translation.glossary import load_glossary, read_english_words
+from ecgrepro.text.translation.tokens import repair
 
 
 def fresh_translator() -> Translator:

@@ -41,10 +41,9 @@ from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
-from ecgrepro.reports import statement_texts
+from ecgrepro.text.reports import statement_texts
 from ecgrepro.text import (
-    aggregate,
-    covered,
+    TransformerModel,
     describe_model,
     embed_statements,
     load_text_model,
@@ -64,7 +63,8 @@ reports = pd.read_csv(chapter.read("reports"), index_col="ecg_id").report
 index, statements = release.index.loc[reports.index], release.statements
 model = load_text_model(text_model)
 print(f"{len(reports):,} reports")
-print(f"text model: {model.name}, {model.description}")
+made_by = describe_model(model)
+print(f"text model: {made_by['name']}, {made_by['description']}")
 
 # %% [markdown]
 # (masked-mean)=
@@ -81,6 +81,51 @@ print(f"{len(texts)} statements -> {vectors.shape}")
 texts.head(4).to_frame("what the model reads")
 
 # %% [markdown]
+# The mean in a cell: 100 positions, of which seven hold tokens (any vectors will do) and the rest is padding. What
+# stands on the padding changes nothing.
+
+
+# %%
+def masked_mean(tokens, mask):
+    """Mean of token vectors (texts, length, D) where the mask (texts, length) is 1."""
+    return (tokens * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1)[:, None]
+
+
+padding = np.full((93, vectors.shape[1]), 7.0)
+tokens, mask = np.vstack([vectors[:7], padding]), np.arange(100) < 7
+mean = masked_mean(tokens[None], mask[None])
+assert np.allclose(mean, vectors[:7].mean(axis=0), atol=1e-6)
+
+# %% [markdown]
+# With a transformer, the same mean of the vectors that Hugging Face's own classes give for all statements at once:
+
+# %%
+if isinstance(model, TransformerModel):
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    batch = tokenizer(list(texts), padding=True, return_tensors="pt")
+    network = AutoModel.from_pretrained(model.folder)
+    tokens = network(**batch).last_hidden_state.detach().numpy()
+    mean = masked_mean(tokens, batch["attention_mask"].numpy())
+    assert np.allclose(mean, vectors, atol=1e-5)
+
+# %% [markdown]
+# A text model is a function: texts in, one vector a text out. Yours can stand in its place; write it above, and
+# `model = initials` in place of `load_text_model(text_model)`.
+
+
+# %%
+def initials(texts):
+    """How often each letter begins a word: a text model of one's own."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    starts = [[word[0] for word in text.lower().split()] for text in texts]
+    return np.array([[row.count(letter) for letter in letters] for row in starts])
+
+
+assert embed_statements(list(texts), initials).shape == (len(texts), 26)
+
+# %% [markdown]
 # ## What the vectors know
 #
 # If a model understands statements, those of one superclass should point the same way.
@@ -95,7 +140,7 @@ unit = vectors[positions] / np.linalg.norm(
 cosine = unit @ unit.T
 plots.plot_similarity(
     cosine,
-    f"Statement vectors of {model.name}",
+    f"Statement vectors of {made_by['name']}",
     groups=list(diagnostic),
     title="Cosine similarity of diagnostic statements",
     note=f"{len(diagnostic)} statements",
@@ -139,9 +184,10 @@ for one, other in [
 
 # %%
 weights = statement_weights(index, statements, zero_confidence)
-has_text = covered(weights)
+has_text = weights.getnnz(axis=1) > 0
 weights, ecg_ids = weights[has_text], index.index.to_numpy()[has_text]
-z_statements, statement_ids = aggregate(weights, vectors), text_ids(weights)
+z_statements = np.float32(weights @ vectors)
+statement_ids = text_ids(weights)
 filled = weights.nnz / np.prod(weights.shape)
 print(f"W {weights.shape}, {filled:.1%} non-zero; Z_text {z_statements.shape}")
 print(f"{(~has_text).sum()} records without text")
@@ -222,7 +268,7 @@ for path, array in arrays.items():
     with atomic_path(path) as temporary:
         np.save(temporary, array)
 made_with = {
-    "model": describe_model(model),
+    "model": made_by,
     "zero_confidence": zero_confidence,
     "source": text_source,
 }
@@ -232,12 +278,16 @@ write_json(chapter.write("text_model"), made_with)
 # ## Checks
 
 # %%
-assert z_text.shape == (len(ecg_ids), model.dimension)
+assert z_text.shape == (len(ecg_ids), vectors.shape[1])
 assert np.isfinite(z_text).all()
 first = weights[0].toarray()[0] @ vectors
 assert np.allclose(z_statements[0], first, atol=1e-5), (
     "a report is not its statements"
 )
+single = weights.getnnz(axis=1) == 1
+assert np.allclose(
+    z_statements[single], vectors[weights[single].indices], atol=1e-6
+), "a report of one statement is not that statement"
 assert all(
     np.ptp(z_text[ids == number], axis=0).max() < 1e-5
     for number in range(min(ids.max() + 1, 50))

@@ -25,5 +25,5 @@ def test_code_that_decides_a_training_is_part_of_its_fingerprint():
 
 def test_tables_beside_the_modules_count():
     """A new row in the glossary reruns the chapter that translates, and not the encoders' chapter."""
-    assert "ecgrepro/translation/german.csv" in modules_behind("03_translation")
-    assert "ecgrepro/translation/german.csv" not in modules_behind("05_encoders")
+    assert "ecgrepro/text/translation/german.csv" in modules_behind("03_translation")
+    assert "ecgrepro/text/translation/german.csv" not in modules_behind("05_encoders")

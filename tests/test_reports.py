@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
-from ecgrepro.reports import (
+from ecgrepro.text.reports import (
     CATEGORY,
     DESCRIPTION,
     code_weights,
     compose_report,
     compose_reports,
-    compose_statement,
-    is_title_case,
     statement_texts,
     unknown_codes,
 )
@@ -65,29 +63,11 @@ def test_all_71_statements_match_the_reviewed_snapshot(statements: pd.DataFrame)
 
 
 @pytest.mark.parametrize(
-    ("category", "expected"),
-    [
-        ("Myocardial Infarction", True),
-        ("Ventricular Hypertrophy", True),
-        ("Disorders of the Heart", True),
-        ("Normal/abnormal", False),
-        ("Atrial statements", False),
-        ("Sinus node dysfunction, atrial and AV-conduction defects", False),
-        ("Intraventricular and intra-atrial Conduction disturbances", False),
-        ("other ST-T descriptive statements", False),
-        ("Rhythm", False),
-        ("", False),
-    ],
-)
-def test_title_case(category: str, expected: bool) -> None:
-    assert is_title_case(category) is expected
-
-
-@pytest.mark.parametrize(
     ("category", "description", "expected"),
     [
-        ("Big Words", "(complete) block", "Big Words: (Complete) block"),
-        ("small words", "(Complete) block", "Small words: (complete) block"),
+        ("Big Words", "some block", "Big Words: Some block"),
+        ("Two words", "some block", "Two words: some block"),
+        ("Normal/abnormal", "some block", "Normal/abnormal: some block"),
         ("small words", "T-wave abnormality", "Small words: T-wave abnormality"),
         ("small words", "Q waves present", "Small words: Q waves present"),
         ("small words", "QT interval", "Small words: QT interval"),
@@ -101,7 +81,7 @@ def test_title_case(category: str, expected: bool) -> None:
 )
 def test_case_of_the_description(category: str, description: str, expected: str) -> None:
     table = pd.DataFrame({CATEGORY: [category], DESCRIPTION: [description]}, index=["X"])
-    assert compose_statement("X", table) == expected
+    assert statement_texts(table)["X"] == expected
 
 
 def test_lines_keep_the_order_of_the_codes(small: pd.DataFrame) -> None:
@@ -150,10 +130,10 @@ def test_impossible_confidence_names_record_and_code(small: pd.DataFrame, value:
 def test_unusable_tables_are_refused_in_one_sentence(small: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="SCP-ECG Statement Description"):
         compose_report({"IMI": 1.0}, small[[CATEGORY]])
-    with pytest.raises(InputError, match="2 times"):
-        compose_statement("IMI", pd.concat([small, small]))
+    with pytest.raises(InputError, match="'IMI' more than once"):
+        statement_texts(pd.concat([small, small]))
     with pytest.raises(InputError, match="no text for the code 'IMI'"):
-        compose_statement("IMI", small.assign(**{DESCRIPTION: math.nan}))
+        statement_texts(small.assign(**{DESCRIPTION: math.nan}))
     with pytest.raises(InputError, match="scp_codes"):
         compose_reports(pd.DataFrame({"x": [1]}), small)
     with pytest.raises(InputError, match="record 5"):

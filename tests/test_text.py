@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +21,18 @@ from scipy import sparse
 
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
-from ecgrepro.lexical import LexicalModel, ngrams
-from ecgrepro.reports import CATEGORY, DESCRIPTION, statement_texts
 from ecgrepro.text import (
     BIO_CLINICAL_BERT,
     BIO_CLINICAL_BERT_REVISION,
     TransformerModel,
-    aggregate,
-    covered,
     describe_model,
     embed_statements,
     load_text_model,
     statement_weights,
     text_ids,
 )
+from ecgrepro.text.embed import LexicalModel, ngrams
+from ecgrepro.text.reports import CATEGORY, DESCRIPTION, statement_texts
 
 CODES = ["NORM", "SR", "IMI", "LNGQT", "AFIB"]
 SENTENCES = [
@@ -83,10 +82,10 @@ def test_records_without_text_are_known_up_front(
     index = records({"NORM": 100.0}, {"XYZ": 100.0}, {})
     with caplog.at_level(logging.WARNING):
         weights = statement_weights(index, statements)
-    assert covered(weights).tolist() == [True, False, False]
+    assert weights.getnnz(axis=1).tolist() == [1, 0, 0]
     assert "'XYZ'" in caplog.text
     assert "2 record(s) have no known SCP code, e.g. ecg_id 2" in caplog.text
-    assert np.isfinite(aggregate(weights, np.ones((5, 3), dtype=np.float32))).all()
+    assert np.isfinite(weights @ np.ones((5, 3), dtype=np.float32)).all()
 
 
 def test_a_code_without_text_leaves_the_rest_normalised(statements: pd.DataFrame) -> None:
@@ -99,8 +98,6 @@ def test_a_code_without_text_leaves_the_rest_normalised(statements: pd.DataFrame
 def test_bad_confidence_names_the_record(statements: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"Record 2.*'SR'"):
         statement_weights(records({"NORM": 1.0}, {"SR": -5.0}), statements)
-    with pytest.raises(InputError, match="'NORM' more than once"):
-        statement_weights(records({}), pd.concat([statements, statements]))
 
 
 confidences = st.dictionaries(
@@ -118,19 +115,13 @@ def test_product_equals_the_sum_over_codes(codes: list[dict[str, float]], policy
     sums = np.asarray(weights.sum(axis=1)).ravel()
     np.testing.assert_allclose(sums, [1.0 if entry else 0.0 for entry in codes])
     vectors = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
-    z_text = aggregate(weights, vectors)
-    assert z_text.dtype == np.float32
+    z_text = weights @ vectors
     dense = weights.toarray()
     for row in range(len(codes)):
         expected = sum(
             dense[row, column] * vectors[column].astype(np.float64) for column in range(5)
         )
         np.testing.assert_allclose(z_text[row], expected, atol=1e-6)
-
-
-def test_aggregate_refuses_another_table() -> None:
-    with pytest.raises(InputError, match="5 statements and the vectors 4"):
-        aggregate(sparse.csr_matrix((2, 5)), np.zeros((4, 3)))
 
 
 def test_ids_follow_the_text_not_the_order_of_codes(statements: pd.DataFrame) -> None:
@@ -189,7 +180,7 @@ def test_genuine_facts_of_dropping(real_ptbxl: Path) -> None:
     keep = text_ids(statement_weights(index, statements, "keep"))
     assert round(100 * np.bincount(drop).max() / len(drop), 1) == 41.2
     assert keep.max() > 2 * drop.max()  # twice as many distinct texts
-    assert covered(statement_weights(index, statements, "drop")).all()
+    assert statement_weights(index, statements, "drop").getnnz(axis=1).all()
 
 
 # --- a transformer built on the spot -------------------------------------------------------------------------
@@ -259,12 +250,12 @@ def counted(model: TransformerModel) -> Iterator[list[int]]:
 
 def test_companions_and_padding_change_nothing(bert: TransformerModel) -> None:
     """S-7, R-8: alone, in a padded batch, or in another order, a statement has one vector."""
-    together = bert.embed(SENTENCES)
+    together = bert(SENTENCES)
     assert together.shape == (4, 32)
     assert together.dtype == np.float32
     for text, vector in zip(SENTENCES, together, strict=True):
-        np.testing.assert_allclose(bert.embed([text])[0], vector, atol=1e-6)
-    np.testing.assert_allclose(bert.embed(SENTENCES[::-1])[::-1], together, atol=1e-6)
+        np.testing.assert_allclose(bert([text])[0], vector, atol=1e-6)
+    np.testing.assert_allclose(bert(SENTENCES[::-1])[::-1], together, atol=1e-6)
     assert np.abs(together[0] - together[2]).max() > 1e-3  # different texts do differ
 
 
@@ -278,18 +269,14 @@ def test_mean_runs_over_the_tokens_with_their_own_markers(bert: TransformerModel
     assert ids[-1] == bert.tokenizer.sep_token_id
     with torch.no_grad():
         expected = bert.module(**tokens).last_hidden_state[0].mean(dim=0).numpy()
-    np.testing.assert_allclose(bert.embed(SENTENCES)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(bert(SENTENCES)[0], expected, atol=1e-6)
 
 
-def test_embedding_is_in_evaluation_mode_whatever_the_module_was(bert: TransformerModel) -> None:
-    reference = bert.embed(SENTENCES)
-    bert.module.train()
-    try:
-        np.testing.assert_array_equal(bert.embed(SENTENCES), reference)
-        assert bert.module.training  # put back as found
-    finally:
-        bert.module.eval()
+def test_model_is_frozen_and_in_evaluation_mode(bert: TransformerModel) -> None:
+    """Dropout would make a statement's vector another one at every call."""
+    assert not bert.module.training
     assert not any(parameter.requires_grad for parameter in bert.module.parameters())
+    np.testing.assert_array_equal(bert(SENTENCES), bert(SENTENCES))
 
 
 @pytest.mark.parametrize("n_records", [100, 21799])
@@ -309,9 +296,26 @@ def test_long_text_is_cut_and_logged(
     bert: TransformerModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        vectors = bert.embed(["sinus rhythm " * 500, "sinus rhythm", ""])
+        vectors = bert(["sinus rhythm " * 500, "sinus rhythm", ""])
     assert np.isfinite(vectors).all()
     assert "1 text(s) fill all 64 tokens" in caplog.text
+
+
+def test_roberta_is_cut_at_512_of_its_514_positions(
+    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its positions begin behind the padding's own: 514 tokens would be out of bounds."""
+    from transformers import RobertaConfig, RobertaModel
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    RobertaModel(
+        RobertaConfig(vocab_size=200, max_position_embeddings=514, **sizes)
+    ).save_pretrained(tmp_path)
+    for path in tiny_bert.glob("tokenizer*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with caplog.at_level(logging.WARNING):
+        assert np.isfinite(load_text_model(str(tmp_path))(["sinus rhythm " * 400])).all()
+    assert "1 text(s) fill all 512 tokens" in caplog.text
 
 
 def test_broken_characters_do_not_stop_the_model(bert: TransformerModel) -> None:
@@ -339,7 +343,7 @@ def test_pytorch_bin_is_read_with_tensors_only(
     weights = tmp_path / "pytorch_model.bin"
     torch.save(bert.module.state_dict(), weights)
     reloaded = load_text_model(str(tmp_path))
-    np.testing.assert_allclose(reloaded.embed(SENTENCES), bert.embed(SENTENCES), atol=1e-6)
+    np.testing.assert_allclose(reloaded(SENTENCES), bert(SENTENCES), atol=1e-6)
     assert list(describe_model(reloaded)["weights_sha256"]) == ["pytorch_model.bin"]
 
     class Payload:
@@ -369,28 +373,43 @@ def test_cache_saves_passes_and_survives_damage(
     np.testing.assert_allclose(third, second[1:], atol=1e-6)
 
 
-def test_another_model_has_another_cache(tmp_path: Path) -> None:
-    embed_statements(["sinus rhythm"], LexicalModel(), tmp_path)
-    other = embed_statements(["sinus rhythm"], LexicalModel(seed=1, revision="1, seed 1"), tmp_path)
+def test_another_model_has_another_cache(bert: TransformerModel, tmp_path: Path) -> None:
+    embed_statements(["sinus rhythm"], bert, tmp_path)
+    embed_statements(["sinus rhythm"], replace(bert, revision="another"), tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == 2
-    np.testing.assert_array_equal(other[0], LexicalModel(seed=1).embed(["sinus rhythm"])[0])
+
+
+def test_a_function_of_ones_own_is_a_text_model(tmp_path: Path) -> None:
+    """Passed in, not registered; it sees each distinct text once, and what it gives is checked."""
+    seen: list[str] = []
+
+    def lengths(texts: Sequence[str]) -> np.ndarray:
+        seen.extend(texts)
+        return np.array([[len(text), 1.0] for text in texts])
+
+    vectors = embed_statements(["ab", "abc", "ab"], lengths, tmp_path)
+    np.testing.assert_array_equal(vectors, np.array([[2, 1], [3, 1], [2, 1]], dtype=np.float32))
+    assert seen == ["ab", "abc"]
+    assert not list(tmp_path.iterdir())  # nobody knows when a function changes: no cache
+    assert describe_model(lengths)["name"] == "lengths"
+    with pytest.raises(InputError, match=r"shape \(1, 2\) for 2 texts"):
+        embed_statements(["ab", "abc"], lambda texts: lengths(texts)[:1])
+    with pytest.raises(InputError, match="no finite vector for 'abc'"):
+        embed_statements(["ab", "abc"], lambda texts: np.array([[1.0], [np.nan]]))
 
 
 # --- models that are not there -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("allow_download", [False, True])
-def test_missing_model_fails_fast_and_names_three_ways_out(
-    tmp_path: Path, allow_download: bool
-) -> None:
-    """In a fresh process (its import time included) and with an unreachable hub."""
+def test_missing_model_fails_fast_and_names_three_ways_out(tmp_path: Path) -> None:
+    """In a fresh process (its import time included) and with an unreachable hub: nothing is asked of it."""
     script = (
         "import sys, time\n"
         "from ecgrepro.text import load_text_model\n"
         "from ecgrepro.errors import InputError\n"
         "start = time.perf_counter()\n"
         "try:\n"
-        f"    load_text_model({BIO_CLINICAL_BERT!r}, allow_download={allow_download})\n"
+        f"    load_text_model({BIO_CLINICAL_BERT!r})\n"
         "except InputError as error:\n"
         "    print(error)\n"
         "print('transformers' in sys.modules, time.perf_counter() - start)\n"
@@ -450,16 +469,54 @@ def test_a_missing_path_is_called_a_path(name: str) -> None:
     assert time.perf_counter() - start < 2
 
 
-def test_incomplete_and_broken_folders(tiny_bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no config\\.json"):
-        load_text_model(str(tmp_path))
-    for path in tiny_bert.glob("*.json"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match="neither"):
-        load_text_model(str(tmp_path))
-    (tmp_path / "model.safetensors").write_bytes(b"not a tensor file")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        load_text_model(str(tmp_path))
+def test_a_folder_that_is_not_quite_a_model_is_told_what_it_lacks(
+    bert: TransformerModel, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """Transformers would give every word the same vector (no vocabulary) or fail with another reason."""
+
+    def refused() -> str:
+        with pytest.raises(InputError) as caught:
+            load_text_model(str(tmp_path))
+        return str(caught.value)
+
+    assert "no config.json" in refused()
+    (tmp_path / "config.json").write_text('{"hidden_size": 32}')
+    assert "without model_type" in refused()
+    (tmp_path / "config.json").write_bytes((tiny_bert / "config.json").read_bytes())
+    assert "neither *.safetensors nor pytorch_model*.bin" in refused()
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert "Git LFS pointer in place of model.safetensors" in refused()
+    weights.write_bytes(b"not a tensor file")
+    assert "no tokenizer (one of tokenizer.json, vocab.txt" in refused()
+    (tmp_path / "tokenizer.json").write_bytes((tiny_bert / "tokenizer.json").read_bytes())
+    assert "cannot be loaded" in refused()
+    (tmp_path / "snapshots").mkdir()
+    assert "outer folder of the hub's cache" in refused()
+
+
+def test_bio_clinicalbert_as_the_hub_has_it(tmp_path: Path) -> None:
+    """Config, vocabulary and a .bin of 2019 with the prefix `bert.` and the heads of pretraining; nothing else."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer, BertConfig, BertForPreTraining
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sinus", "rhythm", "infarction"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(words), intermediate_size=64, **sizes)
+    state = BertForPreTraining(config).state_dict()
+    assert any(key.startswith("cls.") for key in state)
+    torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    kept = {"model_type": "bert", "vocab_size": len(words), "intermediate_size": 64, **sizes}
+    (tmp_path / "config.json").write_text(json.dumps(kept))
+    texts = ["sinus rhythm", "infarction", "rhythm " * 700]
+    vectors = load_text_model(str(tmp_path))(texts)
+    tokenizer, plain = (kind.from_pretrained(tmp_path) for kind in (AutoTokenizer, AutoModel))
+    for text, vector in zip(texts, vectors, strict=True):
+        batch = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
+        expected = plain(**batch).last_hidden_state[0].mean(dim=0).detach()
+        np.testing.assert_allclose(vector, expected, atol=1e-6)
 
 
 def test_missing_weights_are_not_filled_at_random(
@@ -473,7 +530,7 @@ def test_missing_weights_are_not_filled_at_random(
     without_pooler = {key: value for key, value in state.items() if "pooler" not in key}
     save_file(without_pooler, tmp_path / "model.safetensors")
     np.testing.assert_allclose(
-        load_text_model(str(tmp_path)).embed(SENTENCES), bert.embed(SENTENCES), atol=1e-6
+        load_text_model(str(tmp_path))(SENTENCES), bert(SENTENCES), atol=1e-6
     )
     save_file(
         {key: value for key, value in state.items() if "layer.1" not in key},
@@ -495,7 +552,7 @@ def test_loading_prints_nothing(tiny_bert: Path, capfd: pytest.CaptureFixture[st
 
 def test_lexical_is_unit_length_and_ignores_case() -> None:
     model = load_text_model("lexical")
-    vectors = model.embed([*SENTENCES, "SINUS Rhythm", "", "?!"])
+    vectors = model([*SENTENCES, "SINUS Rhythm", "", "?!"])
     assert vectors.shape == (7, 768)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors[:5], axis=1), 1.0, atol=1e-6)
@@ -507,8 +564,8 @@ def test_lexical_is_unit_length_and_ignores_case() -> None:
 def test_lexical_is_the_same_in_every_process() -> None:
     """No use of Python's hash(): another process with another hash seed gives the same bits."""
     script = (
-        "import hashlib; from ecgrepro.lexical import LexicalModel;"
-        "print(hashlib.sha256(LexicalModel().embed(['sinus rhythm', 'st-strecke']).tobytes()).hexdigest())"
+        "import hashlib; from ecgrepro.text.embed import LexicalModel;"
+        "print(hashlib.sha256(LexicalModel()(['sinus rhythm', 'st-strecke']).tobytes()).hexdigest())"
     )
     digests = {
         subprocess.run(
@@ -527,7 +584,7 @@ def test_lexical_is_the_same_in_every_process() -> None:
 
 def test_lexical_neighbours_share_words(real_ptbxl: Path) -> None:
     statements = pd.read_csv(real_ptbxl / "scp_statements.csv", index_col=0)
-    vectors = LexicalModel().embed(list(statement_texts(statements)))
+    vectors = LexicalModel()(list(statement_texts(statements)))
     cosine = pd.DataFrame(vectors @ vectors.T, index=statements.index, columns=statements.index)
     assert cosine.loc["IMI", "ILMI"] > 0.7 > 0.3 > cosine.loc["IMI", "NORM"]
     assert cosine.loc["CLBBB", "CRBBB"] > cosine.loc["CLBBB", "1AVB"]
@@ -537,7 +594,7 @@ def test_lexical_neighbours_share_words(real_ptbxl: Path) -> None:
 
 def test_lexical_reads_any_text_quickly() -> None:
     start = time.perf_counter()
-    vectors = LexicalModel().embed(["x" * 100_000, "vÄnster fÖrmak 早 \udcff", "a b " * 25_000])
+    vectors = LexicalModel()(["x" * 100_000, "vÄnster fÖrmak 早 \udcff", "a b " * 25_000])
     assert np.isfinite(vectors).all()
     assert vectors.any(axis=1).all()
     assert time.perf_counter() - start < 5

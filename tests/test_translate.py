@@ -12,21 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgrepro.errors import InputError
-from ecgrepro.translate import (
+from ecgrepro.text.translation import (
     broken_promises,
     coverage_table,
     load_translator,
     split_boilerplate,
-    translate_report,
     translate_reports,
     unmatched_words,
 )
-from ecgrepro.translation.agreement import scp_agreement
-from ecgrepro.translation.normalize import repair
+from ecgrepro.text.translation.checks import scp_agreement
+from ecgrepro.text.translation.tokens import repair
 
 
 def english(report: str) -> str:
-    return translate_report(report).english
+    return translate_reports([report])["report_en"][0]
 
 
 GERMAN = {
@@ -175,9 +174,9 @@ def test_umlauts_in_every_disguise(report: str) -> None:
     ],
 )
 def test_spelling_is_repaired_and_recorded(report: str, expected: str, repaired: int) -> None:
-    result = translate_report(report)
-    assert result.english == expected
-    assert len(result.repaired) == repaired
+    table = translate_reports([report])
+    assert table["report_en"][0] == expected
+    assert len(table["repaired"][0].split("; ")) - (table["repaired"][0] == "") == repaired
 
 
 def test_repair_never_drops_a_negating_prefix() -> None:
@@ -316,11 +315,11 @@ def test_any_chain_of_phrases_keeps_its_promises(data: st.DataObject, language: 
         st.lists(st.sampled_from(["in v2-4", "v1", "ii,iii,avf", "0,12 sec"]), max_size=2)
     )
     report = "    ".join([*chosen, *numbers])
-    result = translate_report(report)
-    if language in result.languages:
-        assert broken_promises(report, result.english) == []
-    assert translate_report(result.english).english == result.english
-    assert translate_report(report) == result
+    table = translate_reports([report])
+    if table["language"][0] in {language, "mixed"}:
+        assert broken_promises(report, table["report_en"][0]) == []
+    assert english(table["report_en"][0]) == table["report_en"][0]
+    pd.testing.assert_frame_equal(translate_reports([report]), table)
 
 
 # --- bad input -----------------------------------------------------------------------------------------------
