@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
-from ecgrepro import signals
+from ecgrepro.data import signals
+from ecgrepro.data.packing import pack
+from ecgrepro.data.ptbxl import Release, open_release
 from ecgrepro.errors import InputError
-from ecgrepro.packing import pack
-from ecgrepro.ptbxl import Release, open_release
 
 REPEATS = 5
 

@@ -44,16 +44,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgrepro import ROOT, plots, runs, signals, simulate
-from ecgrepro.files import sha256_file, write_json
-from ecgrepro.packing import pack
-from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import (
+from ecgrepro import ROOT, plots, runs, simulate
+from ecgrepro.data import (
     SUPERCLASSES,
     open_release,
+    pack,
+    signals,
     split_by_fold,
     superclass_matrix,
 )
+from ecgrepro.files import sha256_file, write_json
+from ecgrepro.provenance import summarise
 
 chapter = runs.start("01_data", globals())
 plots.apply()

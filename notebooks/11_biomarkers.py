@@ -40,7 +40,8 @@ import pandas as pd
 from IPython.display import display
 from sklearn.metrics import roc_auc_score
 
-from ecgrepro import ROOT, plots, runs, signals
+from ecgrepro import ROOT, plots, runs
+from ecgrepro.data import open_packed, open_release, signals
 from ecgrepro.biomarkers import (
     COVARIATES,
     Thresholds,
@@ -55,14 +56,12 @@ from ecgrepro.biomarkers.beats import BEFORE, GRID
 from ecgrepro.biomarkers.delineation import ms
 from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
-from ecgrepro.packing import open_packed
 from ecgrepro.plots.biomarkers import (
     plot_agreement,
     plot_distributions,
     plot_median_beat,
 )
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release
 from ecgrepro.survival import (
     bootstrap_interval,
     concordance_index,

@@ -1,4 +1,4 @@
-"""Tests of ecgrepro.download against a local server that misbehaves in each known way."""
+"""Tests of ecgrepro.data.download against a local server that misbehaves in each known way."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ecgrepro import download
-from ecgrepro.download import Downloaded, download_release, parse_sums
+from ecgrepro.data import download
+from ecgrepro.data.download import Downloaded, download_release, parse_sums
+from ecgrepro.data.packing import pack
+from ecgrepro.data.ptbxl import open_release
 from ecgrepro.errors import InputError
-from ecgrepro.packing import pack
-from ecgrepro.ptbxl import open_release
 from tests.flaky_server import Server, serve
 from tests.wfdb_fixture import write_small_release
 

@@ -1,4 +1,4 @@
-"""Tests of ecgrepro.packing, ecgrepro.packed, ecgrepro.packing_state and ecgrepro.wfdb_files."""
+"""Tests of ecgrepro.data.packing and ecgrepro.data.wfdb16."""
 
 import contextlib
 import dataclasses
@@ -16,11 +16,12 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgrepro import ROOT, packing, signals
+from ecgrepro import ROOT
+from ecgrepro.data import packing, signals
+from ecgrepro.data.packing import open_packed, pack, pack_arrays
+from ecgrepro.data.ptbxl import open_release
+from ecgrepro.data.wfdb16 import RecordError, parse_header, read_record
 from ecgrepro.errors import InputError
-from ecgrepro.packing import open_packed, pack, pack_arrays
-from ecgrepro.ptbxl import open_release
-from ecgrepro.wfdb_files import RecordError, parse_header, read_record
 from tests.wfdb_fixture import (
     HEADER_LEADS,
     random_adu,
@@ -314,7 +315,7 @@ def test_sigkill_of_the_process(tmp_path, folder):
     program = (
         "import os, signal, sys\n"
         "from ecgrepro import packing\n"
-        "from ecgrepro.ptbxl import open_release\n"
+        "from ecgrepro.data.ptbxl import open_release\n"
         "packing.CHUNK, genuine, count = 2, packing.read_record, []\n"
         "def read(*a):\n"
         "    count.append(1)\n"

@@ -1,12 +1,12 @@
-"""Tests of ecgrepro.ptbxl and ecgrepro.ptbxl_rows."""
+"""Tests of ecgrepro.data.ptbxl."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ecgrepro import ptbxl
+from ecgrepro.data import ptbxl
+from ecgrepro.data.ptbxl import parse_scp_codes
 from ecgrepro.errors import InputError
-from ecgrepro.ptbxl_rows import parse_scp_codes
 from tests.wfdb_fixture import COLUMNS, row, write_tables
 
 

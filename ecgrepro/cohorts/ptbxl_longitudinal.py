@@ -11,8 +11,8 @@ import pandas as pd
 
 from ecgrepro.cohorts.dates import days_between
 from ecgrepro.cohorts.schema import Cohort, validate_follow_up
+from ecgrepro.data.ptbxl import read_rows, typed_rows
 from ecgrepro.errors import InputError
-from ecgrepro.ptbxl_rows import read_rows, typed_rows
 
 FINDINGS = {
     "atrial fibrillation": ("AFIB", "AFLT"),

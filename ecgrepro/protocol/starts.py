@@ -10,6 +10,8 @@ import pandas as pd
 import yaml
 
 from ecgrepro import ROOT
+from ecgrepro.data.packing import Packed, open_packed
+from ecgrepro.data.ptbxl import open_release, split_by_fold
 from ecgrepro.errors import InputError
 from ecgrepro.files import read_json
 from ecgrepro.models import (
@@ -21,10 +23,8 @@ from ecgrepro.models import (
     risk_model_from,
     save_weights,
 )
-from ecgrepro.packed import Packed, open_packed
 from ecgrepro.parameters import declared_parameters
 from ecgrepro.protocol.arms import PRETRAINED
-from ecgrepro.ptbxl import open_release, split_by_fold
 from ecgrepro.training import FinetuneConfig, PretrainConfig, pair_records, pretrain
 
 FOLDER = "protocol"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ecgrepro.cohorts.zenodo import download_record, main, parse_record
+from ecgrepro.data.zenodo import download_record, main, parse_record
 from ecgrepro.errors import InputError
 from tests.flaky_server import Server, serve
 

@@ -1,6 +1,6 @@
 """PTB-XL from PhysioNet: resumed, verified against its SHA256SUMS.txt, nothing fetched twice.
 
-python -m ecgrepro.download --out data/ptbxl --rate 100
+python -m ecgrepro.data.download --out data/ptbxl --rate 100
 """
 
 import argparse
@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgrepro.data.ptbxl import DATABASE, PATH_COLUMNS, STATEMENTS
+from ecgrepro.data.transfer import DownloadError, Source, command_status, fetch_file, fetch_text
+from ecgrepro.data.wfdb16 import folder_problem, path_problem
 from ecgrepro.errors import InputError
 from ecgrepro.files import sha256_file
 from ecgrepro.progress import progress_bar
-from ecgrepro.ptbxl import DATABASE, PATH_COLUMNS, STATEMENTS
-from ecgrepro.transfer import DownloadError, Source, command_status, fetch_file, fetch_text
-from ecgrepro.wfdb_files import folder_problem, path_problem
 
 PTBXL_URL = "https://physionet.org/files/ptb-xl/1.0.3/"
 
@@ -225,7 +225,7 @@ def _is_verified(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ecgrepro.download", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ecgrepro.data.download", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the release")
     parser.add_argument("--rate", type=int, default=100, choices=sorted(PATH_COLUMNS), help="Hz")
     parser.add_argument("--base-url", default=PTBXL_URL, help="folder that holds SHA256SUMS.txt")

@@ -1,6 +1,6 @@
 """Files of a Zenodo record: resumed, verified against the record's MD5 sums, unpacked.
 
-python -m ecgrepro.cohorts.zenodo sami-trop --out data/sami-trop
+python -m ecgrepro.data.zenodo sami-trop --out data/sami-trop
 """
 
 import argparse
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgrepro.cohorts import code15, sami_trop
+from ecgrepro.data.transfer import Source, command_status, fetch_file, fetch_text
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path
 from ecgrepro.progress import progress_bar
-from ecgrepro.transfer import Source, command_status, fetch_file, fetch_text
 
 ZENODO = "https://zenodo.org"
 
@@ -173,7 +173,7 @@ def _md5(path: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ecgrepro.cohorts.zenodo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ecgrepro.data.zenodo", description=__doc__)
     parser.add_argument("cohort", choices=("sami-trop", "code-15"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the cohort")
     parser.add_argument(

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgrepro.data.signals import INVALID, LEADS, PACKED_GAIN, lead_positions
 from ecgrepro.errors import InputError
-from ecgrepro.signals import INVALID, LEADS, PACKED_GAIN, lead_positions
 
 DEFAULT_GAIN = 200.0
 """adu per physical unit where a header names none or 0 (WFDB's own default)."""
