@@ -1,62 +1,61 @@
-"""PTB-XL from PhysioNet: resumed, verified against its SHA256SUMS.txt, nothing fetched twice.
+"""Public ECG releases over HTTP: verified against the hashes that their servers publish, nothing fetched twice.
 
-python -m ecgrepro.data.download --out data/ptbxl --rate 100
+    python -m ecgrepro.data.download ptb-xl --out data/ptbxl --rate 100
+    python -m ecgrepro.data.download sami-trop --out data/sami-trop
+    python -m ecgrepro.data.download code-15 --out data/code-15 --parts 0 1
+
+Call it again to go on after any interruption.
 """
 
 import argparse
 import re
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+import threading
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import pooch
+import requests
+
 from ecgrepro.data.ptbxl import DATABASE, PATH_COLUMNS, STATEMENTS
-from ecgrepro.data.transfer import DownloadError, Source, command_status, fetch_file, fetch_text
-from ecgrepro.data.wfdb16 import folder_problem, path_problem
-from ecgrepro.errors import InputError
-from ecgrepro.files import sha256_file
+from ecgrepro.errors import InputError, first_line
+from ecgrepro.files import atomic_path
 from ecgrepro.progress import progress_bar
 
 PTBXL_URL = "https://physionet.org/files/ptb-xl/1.0.3/"
 
 SUMS = "SHA256SUMS.txt"
 
-_VERIFIED = ".verified.tsv"
-"""What was hashed: sha256, size, time of change, path; so that a second run hashes nothing again."""
+ZENODO = "https://zenodo.org"
 
-_LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)$")
-_GIVE_UP = 10
+RECORDS = {"sami-trop": 4905618, "code-15": 4916206}
+"""Zenodo records; what they hold is described in `cohorts.sami_trop` and `cohorts.code15`."""
 
+RETRIES = 4
+"""Times that a file is asked for again."""
 
-@dataclass(frozen=True)
-class Downloaded:
-    """What a download did: files fetched, files that were there already, bytes received."""
+TIMEOUT = 60.0
+"""Seconds to wait for a connection, and for the next bytes."""
 
-    out: Path
-    fetched: int
-    present: int
-    received: int
-
-    def summary(self) -> str:
-        """Return one line for a reader."""
-        return (
-            f"{self.out}: {self.fetched + self.present:,} files complete and verified "
-            f"({self.fetched:,} fetched, {self.received / 1e6:,.1f} MB; {self.present:,} there before)"
-        )
+# names that stay below the folder on any system, and are no hidden files
+_PLAIN = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*", re.ASCII)
+_LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(?P<path>\S.*)")
+_threads = threading.local()
 
 
-def download_release(
+def download_ptbxl(
     out: Path | str,
     base_url: str = PTBXL_URL,
     rate: int = 100,
     progress: bool = True,
     workers: int = 4,
-    timeout: tuple[float, float] = (10.0, 60.0),
-    attempts: int = 5,
-    pause: float = 0.5,
-) -> Downloaded:
-    """Fetch the tables and the signals of one rate; call it again to go on after any interruption.
+) -> list[Path]:
+    """Fetch the tables and the signals of one rate.
 
     Parameters
     ----------
@@ -69,173 +68,243 @@ def download_release(
     progress
         Show a bar where stderr is a terminal.
     workers
-        Files fetched at the same time, 1 to 16.
-    timeout
-        Seconds to wait for a connection, and for the next bytes.
-    attempts
-        Tries a file; each goes on where the last one broke off.
-    pause
-        Seconds before the second try, doubled for each further one.
+        Files fetched at the same time.
+
+    Returns
+    -------
+    list of Path
+        All files, complete and verified.
 
     Raises
     ------
     InputError
-        Server not reachable, a file missing there, wrong bytes at every try, or a listed path that
-        leaves the folder. What was fetched before stays and is not fetched again.
+        Server not reachable, a file missing there, wrong bytes at every try, or a listed name that could
+        leave the folder. What was fetched before stays and is not fetched again.
     """
-    out = Path(out)
     if rate not in PATH_COLUMNS:
         raise InputError(f"PTB-XL has no {rate} Hz signals: choose 100 or 500.")
-    if not 1 <= workers <= 16 or attempts < 1:
-        raise InputError(
-            f"workers ({workers}) must be 1 to 16 and attempts ({attempts}) at least 1."
-        )
-    source = Source(f"{base_url.rstrip('/')}/", timeout, attempts, pause)
-    out.mkdir(parents=True, exist_ok=True)
-    sums = parse_sums(fetch_text(source, SUMS), source.url)
-    tables = [name for name in sums if "/" not in name]
-    records = [name for name in sums if name.startswith(f"records{rate}/")]
-    absent = {DATABASE, STATEMENTS} - set(tables)
-    if absent or not records:
-        what = ", ".join(sorted(absent)) or f"file of records{rate}"
-        raise InputError(
-            f"{source.url}{SUMS} lists no {what}: give the address of a PTB-XL release."
-        )
-    for folder in {name.rpartition("/")[0] for name in records}:
-        if problem := folder_problem(str(out), folder):
-            raise InputError(f"{out}: {problem}: choose another folder for the download.")
-    wanted = [*sorted(tables), *sorted(records)]
-    known = _read_verified(out)
-    todo, present = [], 0
-    with (out / _VERIFIED).open("a", encoding="utf-8") as log:
-        for name in wanted:
-            if _is_verified(out, name, sums[name], known, log.write):
-                present += 1
-            else:
-                todo.append(name)
-        received = _fetch_all(
-            source, out, {name: sums[name] for name in todo}, workers, progress, log.write
-        )
-    return Downloaded(out, len(todo), present, received)
+    url = f"{base_url.rstrip('/')}/"
+    with _one_sentence(url, out):
+        (Path(out) / SUMS).unlink(missing_ok=True)
+        server = _server(out, url, {SUMS: None})
+        listing = Path(server.fetch(SUMS, downloader=_download))
+        sums = parse_sums(listing.read_text(encoding="utf-8", errors="replace"), url)
+        records = [name for name in sums if name.startswith(f"records{rate}/")]
+        tables = [name for name in sums if "/" not in name]
+        absent = {DATABASE, STATEMENTS} - set(tables)
+        if absent or not records:
+            what = ", ".join(sorted(absent)) or f"file of records{rate}"
+            raise InputError(f"{url}{SUMS} lists no {what}: give the address of a PTB-XL release.")
+        server.registry = sums
+        return _fetch_all(server, [*sorted(tables), *sorted(records)], workers, progress)
 
 
 def parse_sums(text: str, url: str) -> dict[str, str]:
-    """Parse SHA256SUMS.txt: path to SHA-256; a path that leaves the folder is refused.
+    """Parse SHA256SUMS.txt: path to SHA-256; a path that could leave the folder is refused.
 
     Raises
     ------
     InputError
-        A line that is not `<64 hexadecimal digits>  <path>`, or a path with `..`, absolute or empty.
+        A line that is not `<64 hexadecimal digits>  <path>`, or a path that is not plain.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        match = _LINE.match(line)
+        match = _LINE.fullmatch(line.rstrip())
         if match is None:
+            if not line.strip():
+                continue
             raise InputError(
                 f"{url}{SUMS} line {number} is not a SHA-256 and a path: check the address."
             )
-        name = match["path"].strip().removeprefix("./")
-        # ordinary names only: a dot file could be this module's own log, a backslash a Windows path
-        if path_problem(name) or "\\" in name or name.startswith(".") or not name.isprintable():
+        if not _PLAIN.fullmatch(match["path"]):
             raise InputError(
-                f"{url}{SUMS} line {number} lists {name!r}, which may leave the download folder: "
-                "do not use this server."
+                f"{url}{SUMS} line {number} lists {match['path']!r}, which may leave the download "
+                "folder: do not use this server."
             )
-        sums[name] = match["sha256"].lower()
+        sums[match["path"]] = match["sha256"].lower()
     return sums
 
 
-def _fetch_all(
-    source: Source,
-    out: Path,
-    sums: dict[str, str],
-    workers: int,
-    progress: bool,
-    note: Callable[[str], object],
-) -> int:
-    """Fetch all files, several at a time; return the bytes received.
+def download_zenodo(
+    record: int,
+    names: Collection[str],
+    out: Path | str,
+    base_url: str = ZENODO,
+    progress: bool = True,
+) -> list[Path]:
+    """Fetch files of a Zenodo record; a broken-off file is continued at its last byte.
 
-    One file's failure does not stop the others, but `_GIVE_UP` of them do: the server is down.
+    Parameters
+    ----------
+    record
+        Number of the record.
+    names
+        Files wanted. Of a ``.zip``, the one ``.hdf5`` of its name is unpacked beside it and the archive
+        removed; where that is there already, the archive is not fetched again.
+    out
+        Folder; made where missing.
+    base_url
+        Server.
+    progress
+        Show a bar where stderr is a terminal.
+
+    Returns
+    -------
+    list of Path
+        The complete files, archives as what they held.
+
+    Raises
+    ------
+    InputError
+        If the server cannot be reached, the record lacks a file, or bytes stay wrong. What is complete stays.
     """
-    failures: list[DownloadError] = []
-    received = 0
-    pool = ThreadPoolExecutor(workers)
-    bar = progress_bar(len(sums), "download", "file", progress)
-    try:
-        futures = {
-            pool.submit(
-                fetch_file, source, name, out / name, sha256_file, sums[name], "SHA-256"
-            ): name
-            for name in sums
-        }
-        for future in as_completed(futures):
+    folder, url = Path(out), f"{base_url.rstrip('/')}/records/{record}/files/"
+    complete = []
+    with _one_sentence(url, out), progress_bar(len(names), "Zenodo", "file", progress) as bar:
+        sums = _zenodo_sums(f"{base_url.rstrip('/')}/api/records/{record}")
+        absent = [name for name in names if name not in sums]
+        if absent:
+            raise InputError(
+                f"Zenodo record {record} has no file {', '.join(absent)}: check the name."
+            )
+        server = _server(out, url, sums)
+        for name in names:
+            path = folder / name
+            unpacked = path.with_suffix(".hdf5")
+            if path.suffix != ".zip" or not unpacked.is_file():
+                part = folder / f"{name}.part"
+                server.fetch(name, downloader=partial(_download, part=part))
+            if path.suffix == ".zip":
+                if path.is_file():
+                    _unpack(path, unpacked)
+                path = unpacked
+            complete.append(path)
             bar.update()
-            name = futures[future]
-            try:
-                received += future.result()
-            except DownloadError as error:
-                failures.append(error)
-                if len(failures) >= _GIVE_UP or "/" not in name:
-                    break
-            else:
-                note(_verified_line(out, name, sums[name]))
-    finally:
-        bar.close()
-        pool.shutdown(cancel_futures=True)
-    if failures:
-        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise InputError(
-            f"{failures[0]}{more} Run the same command again to fetch what is missing in {out}."
-        )
-    return received
+    return complete
 
 
-def _verified_line(out: Path, name: str, sha256: str) -> str:
-    status = (out / name).stat()
-    return f"{sha256}\t{status.st_size}\t{status.st_mtime_ns}\t{name}\n"
-
-
-def _read_verified(out: Path) -> dict[str, str]:
-    """Return the last log line of each file; a line that a kill cut short fits no file and is ignored."""
+def _zenodo_sums(url: str) -> dict[str, str]:
+    """Return the MD5 of each file of a record (``md5:…``): Zenodo publishes nothing stronger."""
+    answer = requests.get(url, timeout=TIMEOUT)
+    answer.raise_for_status()
     try:
-        lines: Iterable[str] = (
-            (out / _VERIFIED).read_text(encoding="utf-8").splitlines(keepends=True)
-        )
-    except FileNotFoundError:
-        return {}
-    return {line.rstrip("\n").rpartition("\t")[2]: line for line in lines}
+        return {file["key"]: str(file["checksum"]) for file in answer.json()["files"]}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{url}: the answer is not understood: try again later.") from None
 
 
-def _is_verified(
-    out: Path, name: str, sha256: str, known: dict[str, str], note: Callable[[str], object]
-) -> bool:
-    """Say whether a local file has the hash; hash it only if it changed since it was last hashed."""
-    path = out / name
-    if not path.is_file():
-        return False
-    if known.get(name) == _verified_line(out, name, sha256):
-        return True
-    if sha256_file(path) != sha256:
-        return False
-    note(_verified_line(out, name, sha256))
-    return True
+def _unpack(archive: Path, path: Path) -> None:
+    """Unpack the file called as `path` (its own name, never its folder), then remove the archive."""
+    try:
+        with zipfile.ZipFile(archive) as stream:
+            members = [name for name in stream.namelist() if Path(name).name == path.name]
+            if len(members) != 1:
+                raise InputError(
+                    f"{archive} holds {len(members)} files {path.name}, not one: check the record."
+                )
+            with (
+                stream.open(members[0]) as inside,
+                atomic_path(path) as temporary,
+                temporary.open("wb") as out,
+            ):
+                shutil.copyfileobj(inside, out, 1 << 20)
+    except (zipfile.BadZipFile, RuntimeError) as error:  # broken, encrypted, unknown method
+        raise InputError(
+            f"{archive} cannot be unpacked ({error}): delete it and run again."
+        ) from None
+    archive.unlink()
+
+
+def _server(out: Path | str, url: str, sums: Mapping[str, str | None]) -> pooch.Pooch:
+    pooch.get_logger().setLevel("WARNING")
+    return pooch.create(path=out, base_url=url, registry=dict(sums), retry_if_failed=RETRIES)
+
+
+def _fetch_all(server: pooch.Pooch, names: list[str], workers: int, progress: bool) -> list[Path]:
+    """Fetch files, several at a time; the first that fails stops the others."""
+    for folder in {server.abspath / Path(name).parent for name in names}:
+        folder.mkdir(parents=True, exist_ok=True)  # several threads that make one would collide
+    pool = ThreadPoolExecutor(workers)
+    with progress_bar(len(names), "download", "file", progress) as bar:
+        try:
+            tasks = [pool.submit(server.fetch, name, downloader=_download) for name in names]
+            for task in as_completed(tasks):
+                task.result()
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [Path(task.result()) for task in tasks]
+
+
+def _download(url: str, output_file: str, _server: pooch.Pooch, part: Path | None = None) -> None:
+    """Download one file, as `pooch` asks for it; with `part`, go on where that file ends."""
+    target = part or Path(output_file)
+    have = part.stat().st_size if part is not None and part.exists() else 0
+    if not hasattr(_threads, "session"):
+        _threads.session = requests.Session()  # one a thread: it is not safe to share
+        # a compressed answer would have other lengths than the ranges asked for
+        _threads.session.headers["Accept-Encoding"] = "identity"
+    asked = {"Range": f"bytes={have}-"} if have else {}
+    with _threads.session.get(url, headers=asked, stream=True, timeout=TIMEOUT) as answer:
+        if (
+            answer.status_code != 416
+        ):  # nothing follows: the hash tells whether the part is complete
+            answer.raise_for_status()
+            goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            with target.open("ab" if have and goes_on else "wb") as stream:
+                for block in answer.iter_content(1 << 16):
+                    stream.write(block)
+    if part is not None:
+        part.replace(output_file)
+    Path(output_file).chmod(0o644)  # pooch's temporary files are private
+
+
+@contextmanager
+def _one_sentence(url: str, out: Path | str) -> Iterator[None]:
+    """Turn whatever stops a download into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (requests.RequestException, ValueError, OSError) as error:
+        raise InputError(
+            f"{url} to {out}: {first_line(error)}. Run the same command again to go on: "
+            "what is complete stays."
+        ) from None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ecgrepro.data.download", description=__doc__)
+    """Run the command line; return the exit status: 1 after an `InputError`, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ecgrepro.data.download",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("release", choices=("ptb-xl", *RECORDS))
     parser.add_argument("--out", type=Path, required=True, help="folder of the release")
     parser.add_argument("--rate", type=int, default=100, choices=sorted(PATH_COLUMNS), help="Hz")
-    parser.add_argument("--base-url", default=PTBXL_URL, help="folder that holds SHA256SUMS.txt")
-    parser.add_argument("--workers", type=int, default=4, help="files at the same time")
-    given = parser.parse_args(arguments)
-    return command_status(
-        lambda: download_release(
-            given.out, given.base_url, given.rate, workers=given.workers
-        ).summary()
+    parser.add_argument(
+        "--parts", type=int, nargs="+", default=[0], help="CODE-15 %%: parts 0 to 17, 2.7 GB each"
     )
+    parser.add_argument("--base-url", help="another server")
+    given = parser.parse_args(arguments)
+    fetch: Callable[[], list[Path]]
+    if given.release == "ptb-xl":
+        fetch = partial(download_ptbxl, given.out, given.base_url or PTBXL_URL, given.rate)
+    else:
+        zips = [f"exams_part{part}.zip" for part in given.parts]
+        names = ["exams.csv", *(zips if given.release == "code-15" else ["exams.zip"])]
+        record = RECORDS[given.release]
+        fetch = partial(download_zenodo, record, names, given.out, given.base_url or ZENODO)
+    try:
+        print(f"{given.out}: {len(fetch()):,} files complete and verified")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped: run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
