@@ -155,6 +155,18 @@ print(f"largest |I + III - II|, median record: {np.median(einthoven):.3f} mV")
 print(f"largest |aVR + (I + II)/2|, median record: {np.median(goldberger):.3f} mV")
 
 # %% [markdown]
+# A lead can be unrecorded in places, flat (an electrode came off), or clipped (it rests at the amplifier's
+# limit). Such records stay in, so that the network meets what a clinic records; the share of
+# these records that have such a lead says how much that is.
+
+# %%
+quality = signals.check_quality(some, packed.rate)
+shares = {
+    fault: leads.any(axis=1).mean() for fault, leads in quality._asdict().items()
+}
+pd.Series(shares).round(3).to_frame("records with such a lead")
+
+# %% [markdown]
 # ## The statements, and a zero that does not mean absent
 #
 # Each record has SCP codes with a confidence from 0 to 100.

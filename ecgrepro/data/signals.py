@@ -5,20 +5,32 @@ writes into its input; what was not recorded is NaN (in mV), and is bridged or l
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from scipy.signal import resample_poly
 
 from ecgrepro.errors import InputError
 
 Array = NDArray[Any]
 
 
-def as_float(x: ArrayLike) -> Array:
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The one lead order of this project."""
+
+PACKED_GAIN = 1000.0
+"""Analogue-to-digital units (adu) per mV in packed signals, as in PTB-XL's own files."""
+
+INVALID = -32768
+"""The int16 value by which WFDB format 16 marks a sample that was not recorded."""
+
+MODEL_RATE = 100
+"""Samples per second that the encoders are built for."""
+
+
+def _as_float(x: ArrayLike) -> Array:
     """Return `x` as floating point, integers as float32.
 
     Raises
@@ -35,131 +47,8 @@ def as_float(x: ArrayLike) -> Array:
     return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float32)
 
 
-def seconds_to_samples(seconds: float, rate: float) -> int:
-    """Return the samples that `seconds` last at `rate` Hz, at least 1 (S-26)."""
-    if seconds < 0 or rate <= 0:
-        raise InputError(f"seconds ({seconds}) must be >= 0 and rate ({rate}) > 0: check both.")
-    return max(1, round(seconds * rate))
-
-
-def fill_gaps(x: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Return `x` with unrecorded samples interpolated linearly in time, and where they were."""
-    gaps = ~np.isfinite(x)
-    if not gaps.any():
-        return x, gaps
-    filled = x.copy()
-    time = np.arange(x.shape[-1])
-    for position in np.argwhere(gaps.any(axis=-1)):
-        lead, gap = filled[tuple(position)], gaps[tuple(position)]
-        lead[gap] = 0.0 if gap.all() else np.interp(time[gap], time[~gap], lead[~gap])
-    return filled, gaps
-
-
-def resample(x: ArrayLike, rate_in: float, rate_out: float) -> Array:
-    """Change the sampling rate with a polyphase anti-aliasing filter (`scipy.signal.resample_poly`).
-
-    Parameters
-    ----------
-    x
-        Signal of shape `(..., T)`. NaN is bridged before filtering and set again in the output where
-        the nearest input sample was NaN. A constant lead stays exactly constant.
-    rate_in, rate_out
-        Samples per second.
-
-    Returns
-    -------
-    Array
-        Shape `(..., ceil(T * rate_out / rate_in))`, floating dtype of `x`.
-    """
-    array = as_float(x)
-    if not (rate_in > 0 and rate_out > 0):
-        raise InputError(
-            f"rates must be positive, got {rate_in} and {rate_out} Hz: check the header."
-        )
-    ratio = (Fraction(rate_out) / Fraction(rate_in)).limit_denominator(10_000)
-    if ratio == 1:
-        return array.copy()
-    filled, gaps = fill_gaps(array)
-    # "line" takes the straight line from first to last sample away first: no transient at the ends
-    result: Array = resample_poly(
-        filled, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
-    )
-    result = result.astype(array.dtype)
-    constant = np.ptp(filled, axis=-1) == 0
-    result[constant] = filled[constant][..., :1]
-    nearest = np.round(np.arange(result.shape[-1]) / float(ratio)).astype(int)
-    result[gaps[..., np.minimum(nearest, array.shape[-1] - 1)]] = np.nan
-    return result
-
-
-def bandpass(x: ArrayLike, rate: float, low: float = 0.5, high: float = 40.0) -> Array:
-    """Keep `low` to `high` Hz: Butterworth of order 2, forwards and backwards, so without delay.
-
-    Parameters
-    ----------
-    x
-        Signal of shape `(..., T)`. NaN is bridged for filtering and stays NaN in the output; a
-        constant lead becomes exactly 0.
-    rate
-        Samples per second.
-    low, high
-        Corner frequencies in Hz, `0 < low < high < rate / 2`.
-
-    Returns
-    -------
-    Array
-        Same shape, floating dtype of `x`.
-    """
-    array = as_float(x)
-    if not 0 < low < high < rate / 2:
-        raise InputError(
-            f"band {low} to {high} Hz at {rate} Hz is impossible: choose 0 < low < high < rate / 2."
-        )
-    filled, gaps = fill_gaps(array)
-    sections = butter(2, (low, high), btype="bandpass", fs=rate, output="sos")
-    # one period of the low corner settles the high-pass; the default pad is far shorter
-    padding = min(array.shape[-1] - 1, seconds_to_samples(1 / low, rate))
-    # even: a record that ends within a QRS would get a step of baseline from the default, odd
-    result: Array = sosfiltfilt(sections, filled, axis=-1, padtype="even", padlen=padding)
-    result = result.astype(array.dtype)
-    result[np.ptp(filled, axis=-1) == 0] = 0.0
-    result[gaps] = np.nan
-    return result
-
-
-__all__ = [
-    "INVALID",
-    "LEADS",
-    "MODEL_RATE",
-    "PACKED_GAIN",
-    "bandpass",
-    "fit_length",
-    "lead_positions",
-    "lead_scale",
-    "prepare",
-    "reorder_leads",
-    "resample",
-    "seconds_to_samples",
-    "to_millivolts",
-    "valid_span",
-    "zscore",
-]
-
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The one lead order of this project."""
-
-PACKED_GAIN = 1000.0
-"""Analogue-to-digital units (adu) per mV in packed signals, as in PTB-XL's own files."""
-
-INVALID = -32768
-"""The int16 value by which WFDB format 16 marks a sample that was not recorded."""
-
-MODEL_RATE = 100
-"""Samples per second that the encoders are built for."""
-
-
-def _moments(x: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """Return (lowest, range, unit signal, its mean, its SD) over finite samples, in float64.
+def _moments(x: Array) -> tuple[Array, Array, Array]:
+    """Return (range, centred unit signal, its SD) over finite samples, in float64.
 
     Mapping to [0, 1] first makes the SD exact at any offset and amplitude: a tiny signal on a large
     offset keeps its shape, and only a lead whose samples are all equal has range 0 (S-10).
@@ -172,10 +61,9 @@ def _moments(x: Array) -> tuple[Array, Array, Array, Array, Array]:
     span = high - low
     unit = np.where(finite, wide - low, 0.0) / np.where(span > 0, span, 1.0)
     count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
-    mean = unit.sum(axis=-1, keepdims=True) / count
-    centred = np.where(finite, unit - mean, 0.0)
+    centred = np.where(finite, unit - unit.sum(axis=-1, keepdims=True) / count, 0.0)
     sd = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / count)
-    return low, span, centred, mean, sd
+    return span, centred, sd
 
 
 def zscore(x: ArrayLike) -> Array:
@@ -192,8 +80,8 @@ def zscore(x: ArrayLike) -> Array:
         Same shape; float32 (float64 where the input is). Unrecorded samples are 0, and so is a lead
         whose recorded samples are all equal; a lead that merely sums to 0 is scaled like any other.
     """
-    array = as_float(x)
-    _, span, centred, _, sd = _moments(array)
+    array = _as_float(x)
+    span, centred, sd = _moments(array)
     scaled: Array = np.where(span > 0, centred / np.where(sd > 0, sd, 1.0), 0.0)
     return scaled.astype(array.dtype)
 
@@ -203,8 +91,8 @@ def lead_scale(x: ArrayLike) -> Array:
 
     This is what `zscore` divides by: it carries the voltage that z-scoring erases. Unit of `x`.
     """
-    array = as_float(x)
-    _, span, _, _, sd = _moments(array)
+    array = _as_float(x)
+    span, _, sd = _moments(array)
     scale: Array = (sd * span)[..., 0]
     return scale.astype(array.dtype)
 
@@ -315,6 +203,56 @@ def reorder_leads(x: ArrayLike, names: Sequence[str]) -> Array:
     return reordered
 
 
+def _fill_gaps(x: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return `x` with unrecorded samples interpolated linearly in time, and where they were."""
+    gaps = ~np.isfinite(x)
+    if not gaps.any():
+        return x, gaps
+    filled = x.copy()
+    time = np.arange(x.shape[-1])
+    for position in np.argwhere(gaps.any(axis=-1)):
+        lead, gap = filled[tuple(position)], gaps[tuple(position)]
+        lead[gap] = 0.0 if gap.all() else np.interp(time[gap], time[~gap], lead[~gap])
+    return filled, gaps
+
+
+def resample(x: ArrayLike, rate_in: float, rate_out: float) -> Array:
+    """Change the sampling rate with a polyphase anti-aliasing filter (`scipy.signal.resample_poly`).
+
+    Parameters
+    ----------
+    x
+        Signal of shape `(..., T)`. NaN is bridged before filtering and set again in the output where
+        the nearest input sample was NaN. A constant lead stays exactly constant.
+    rate_in, rate_out
+        Samples per second.
+
+    Returns
+    -------
+    Array
+        Shape `(..., ceil(T * rate_out / rate_in))`, floating dtype of `x`.
+    """
+    array = _as_float(x)
+    if not (rate_in > 0 and rate_out > 0):
+        raise InputError(
+            f"rates must be positive, got {rate_in} and {rate_out} Hz: check the header."
+        )
+    ratio = (Fraction(rate_out) / Fraction(rate_in)).limit_denominator(10_000)
+    if ratio == 1:
+        return array.copy()
+    filled, gaps = _fill_gaps(array)
+    # "line" takes the straight line from first to last sample away first: no transient at the ends
+    result: Array = resample_poly(
+        filled, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
+    )
+    result = result.astype(array.dtype)
+    constant = np.ptp(filled, axis=-1) == 0
+    result[constant] = filled[constant][..., :1]
+    nearest = np.round(np.arange(result.shape[-1]) / float(ratio)).astype(int)
+    result[gaps[..., np.minimum(nearest, array.shape[-1] - 1)]] = np.nan
+    return result
+
+
 def prepare(
     adu: ArrayLike, rate: float = MODEL_RATE, length: int = 1024
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -363,9 +301,8 @@ def prepare(
     return window, sd / np.float32(PACKED_GAIN)
 
 
-@dataclass(frozen=True)
-class Quality:
-    """Faults of a record by lead; each field is a bool array of shape `(..., leads)`.
+class Quality(NamedTuple):
+    """Faults of a recording by lead; each field is a bool array `(..., leads)`.
 
     Attributes
     ----------
@@ -382,30 +319,18 @@ class Quality:
     flat: NDArray[np.bool_]
     clipped: NDArray[np.bool_]
 
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """True where no lead has a fault; shape `(...)`."""
-        fault: NDArray[np.bool_] = self.missing | self.flat | self.clipped
-        return np.asarray(~fault.any(axis=-1))
-
-
-def _rests_at(x: Array, level: Array, samples: int) -> NDArray[np.bool_]:
-    """True where the last axis equals `level` for at least `samples` in a row."""
-    if x.shape[-1] < samples:
-        return np.zeros(x.shape[:-1], dtype=bool)
-    windows = np.lib.stride_tricks.sliding_window_view(x == level, samples, axis=-1)
-    return np.asarray(windows.all(axis=-1).any(axis=-1))
-
 
 def check_quality(x: ArrayLike, rate: float) -> Quality:
     """Flag missing samples, flat leads and clipped leads of a signal `(..., leads, T)` at `rate` Hz."""
-    array = as_float(x)
-    filled, gaps = fill_gaps(array)
-    low = filled.min(axis=-1, keepdims=True)
-    high = filled.max(axis=-1, keepdims=True)
-    median = np.median(filled, axis=-1, keepdims=True)
-    third, samples = (high - low) / 3, max(3, seconds_to_samples(0.06, rate))
-    at_top = _rests_at(filled, high, samples) & (high - median > third)[..., 0]
-    at_bottom = _rests_at(filled, low, samples) & (median - low > third)[..., 0]
+    filled, gaps = _fill_gaps(_as_float(x))
+    low, high = filled.min(axis=-1, keepdims=True), filled.max(axis=-1, keepdims=True)
+    median, third = np.median(filled, axis=-1, keepdims=True), (high - low) / 3
+    run = min(max(3, round(0.06 * rate)), filled.shape[-1])
+
+    def rests_at(level: Array) -> NDArray[np.bool_]:
+        runs = np.lib.stride_tricks.sliding_window_view(filled == level, run, axis=-1)
+        far = (np.abs(level - median) > third)[..., 0]
+        return np.asarray(runs.all(axis=-1).any(axis=-1) & far)
+
     flat = (high == low)[..., 0]
-    return Quality(np.asarray(gaps.any(axis=-1)), flat, (at_top | at_bottom) & ~flat)
+    return Quality(np.asarray(gaps.any(axis=-1)), flat, (rests_at(high) | rests_at(low)) & ~flat)

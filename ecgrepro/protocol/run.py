@@ -49,7 +49,7 @@ _COLUMNS = {
 }
 
 _CODE = (
-    *("models", "objectives", "training", "survival", "biomarkers", "signals"),
+    *("models", "objectives", "training", "survival", "biomarkers", "data/signals"),
     *("protocol/evaluate", "protocol/run", "protocol/starts"),
 )
 """Modules whose change makes a finished arm stale."""
