@@ -4,7 +4,7 @@
     python -m benchmarks.pack runs/demo/release
 
 Both read files that were read once before (page cache warm). Packing is single-threaded and includes
-header parsing, checksums, writing the memory map and the journal; it starts from an opened release.
+header parsing, checksums and writing the memory map; it starts from an opened release.
 wfdb only reads. Also prints the records per second of the packed array through `signals.prepare`.
 """
 
@@ -21,9 +21,7 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
-from ecgrepro.data import signals
-from ecgrepro.data.packing import pack
-from ecgrepro.data.ptbxl import Release, open_release
+from ecgrepro.data import Release, open_release, pack, signals
 from ecgrepro.errors import InputError
 
 REPEATS = 5

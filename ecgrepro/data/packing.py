@@ -83,17 +83,16 @@ class Packed:
         InputError
             Names the first id that is not packed, with the reason where one is on record.
         """
-        ids = _whole_numbers(list(ecg_ids))
-        positions = np.searchsorted(self.ecg_ids, ids)
-        found = self.ecg_ids[np.minimum(positions, len(self.ecg_ids) - 1)] == ids
-        if not found.all():
-            unknown = int(ids[~found][0])
+        wanted = pd.Index(list(ecg_ids))
+        positions = pd.Index(self.ecg_ids).get_indexer(wanted)
+        if (positions < 0).any():
+            unknown = wanted[positions < 0][0]
             known = self.skipped.loc[self.skipped["ecg_id"] == unknown, "reason"]
             why = f" ({known.iloc[0]})" if len(known) else ""
             raise InputError(
                 f"ecg_id {unknown} is not packed in {self.folder}{why}: use only Packed.ecg_ids."
             )
-        return positions.astype(np.int64)
+        return np.asarray(positions, dtype=np.int64)
 
     def summary(self) -> str:
         """Return one line a reader wants to see: what is packed, missing, skipped, odd."""
@@ -240,9 +239,12 @@ def pack_arrays(
         A block is not int16 `(k, 12, samples)`, ids repeat or do not fit the signals, or `out` holds another pack.
     """
     out = Path(out)
-    ids = _whole_numbers(ecg_ids)
-    if ids.ndim != 1 or len(ids) == 0 or len(np.unique(ids)) < len(ids):
-        raise InputError("ecg_ids are empty or repeat: give one whole number a record.")
+    ids = np.asarray(ecg_ids)
+    whole = ids.ndim == 1 and np.issubdtype(ids.dtype, np.integer)
+    if not whole or len(ids) == 0 or len(np.unique(ids)) < len(ids):
+        raise InputError(
+            f"ecg_ids {ids[:3]} are not distinct whole numbers, one a record: check the table."
+        )
     if not isinstance(rate, int | np.integer) or rate < 1:
         raise InputError(f"rate is {rate!r}: give whole samples per second.")
     fingerprint: dict[str, Any] = {"format": FORMAT, "rate": int(rate), "source": source}
@@ -283,19 +285,6 @@ def _blocks(
         samples = block.shape[2]
         if len(block):
             yield block
-
-
-def _whole_numbers(ecg_ids: ArrayLike) -> NDArray[np.int64]:
-    """Return ids as int64; text, fractions and missing values raise `InputError`."""
-    wanted = np.asarray(ecg_ids, dtype=object)
-    try:
-        ids = wanted.astype(np.int64)
-        whole = bool((ids == wanted).all())
-    except (TypeError, ValueError, OverflowError):
-        whole = False
-    if not whole:
-        raise InputError(f"ecg_ids must be whole numbers, got {wanted[:3]}: check the table.")
-    return ids
 
 
 def _held(out: Path) -> dict[str, Any]:

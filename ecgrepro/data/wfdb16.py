@@ -125,7 +125,7 @@ def _parse_coding(
     gain, baseline, units = _parse_gain(gain_text)
     zero_adu = int(zero) if baseline is None else baseline
     if abs(zero_adu) >= 2**31:
-        raise RecordError(f"baseline {zero_adu:.3g} in the header is no 32-bit number")
+        raise RecordError("a baseline in the header is no 32-bit number")
     return (
         int(match["format"]),
         int(match["per_frame"] or 1),
