@@ -245,7 +245,7 @@ def test_nothing_to_pack_is_one_sentence(tmp_path, folder):
 
 @pytest.mark.parametrize(
     "path",
-    ["../elsewhere/00002_lr", "/etc/passwd", "records100/../../secret", "linked/00002_lr", "a\0b"],
+    ["../elsewhere", "{outside}/elsewhere", "records100/../../elsewhere", "linked"],
 )
 def test_path_that_leaves_the_release_is_skipped(tmp_path, folder, path):
     (tmp_path / "elsewhere").mkdir()
@@ -255,6 +255,7 @@ def test_path_that_leaves_the_release_is_skipped(tmp_path, folder, path):
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     release = open_release(folder)
     index = release.index.copy()
+    path = path.format(outside=tmp_path) + "/00002_lr"
     index.loc[2, "filename_lr"] = path
     packed = pack(dataclasses.replace(release, index=index), tmp_path / "packed", progress=False)
     assert packed.skipped["ecg_id"].tolist() == [2]
@@ -263,9 +264,9 @@ def test_path_that_leaves_the_release_is_skipped(tmp_path, folder, path):
         read_record(str(folder), path)
 
 
-@pytest.mark.parametrize("name", ["C:\\secret", "a\\..\\..\\secret", ""])
+@pytest.mark.parametrize("name", ["C:\\secret", "a\\..\\..\\secret", "", "a\0b"])
 def test_paths_of_other_systems_lead_nowhere(folder, name):
-    with pytest.raises(RecordError, match="no file"):
+    with pytest.raises(RecordError, match=r"no \.hea file|leaves the release"):
         read_record(str(folder), name)
 
 

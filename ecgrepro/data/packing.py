@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgrepro.data.ptbxl import DATABASE, Release
 from ecgrepro.data.signals import INVALID, LEADS, PACKED_GAIN
-from ecgrepro.data.wfdb16 import NO_FILE, RecordError, read_record
+from ecgrepro.data.wfdb16 import RecordError, read_record
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path, read_json, sha256_file, write_json
 from ecgrepro.progress import progress_bar
@@ -38,6 +38,9 @@ FORMAT = 2
 
 SECONDS = 10
 """Length of every PTB-XL record."""
+
+NO_FILE = "no file"
+"""Reason of a record that has neither header nor signals: it was not downloaded."""
 
 SIGNALS, PART, IDS = "signals.npy", "signals.part", "ecg_ids.npy"
 SKIPPED, SOURCES, PROVENANCE = "skipped.csv", "sources.sha256", "packed.json"
@@ -168,24 +171,34 @@ def pack(release: Release, out: Path | str, progress: bool = True, replace: bool
         `out` holds the pack of another release, or no record can be used.
     """
     out, samples = Path(out), SECONDS * release.rate
-    files = release.index[release.path_column].sort_index()
-    listing = "\n".join(f"{ecg_id} {file}" for ecg_id, file in files.items())
+    column = release.index[release.path_column].sort_index()
+    files = dict(zip(column.index.tolist(), column.tolist(), strict=True))
     fingerprint: dict[str, Any] = {
         "format": FORMAT,
         "csv_sha256": sha256_file(release.path / DATABASE),
         "rate": release.rate,
-        "records_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "records_sha256": hashlib.sha256(repr(files).encode()).hexdigest(),
     }
-    held, sources = _held(out), _state_of_files(release)
-    if fingerprint.items() <= held.items() and sources == _text(out / SOURCES):
+    there = _files_there(release.path, {os.path.dirname(file) for file in column})
+    sources = hashlib.sha256(repr(sorted(there.items())).encode()).hexdigest()
+    held = _held(out)
+    unchanged = (out / SOURCES).is_file() and (out / SOURCES).read_bytes() == sources.encode()
+    if unchanged and fingerprint.items() <= held.items():
         return open_packed(out)
     _refuse_other(out, held, fingerprint, replace)
     kept: list[int] = []
     skipped: list[tuple[int, str, str]] = []
     with _part(out) as part:
-        with part.open("wb") as stream, progress_bar(len(files), "pack", "record", progress) as bar:
+        with (
+            part.open("wb") as stream,
+            progress_bar(len(files), "pack", "record", progress) as bar,
+        ):
             _write_header(stream, (len(files), len(LEADS), samples))
             for ecg_id, file in files.items():
+                bar.update()
+                if f"{file}.hea" not in there and f"{file}.dat" not in there:
+                    skipped.append((ecg_id, file, NO_FILE))
+                    continue
                 try:
                     record = read_record(str(release.path), file, release.rate, samples)
                 except RecordError as error:
@@ -193,7 +206,6 @@ def pack(release: Release, out: Path | str, progress: bool = True, replace: bool
                 else:
                     stream.write(record.data)
                     kept.append(ecg_id)
-                bar.update()
             stream.seek(0)  # a header has one length, whatever the count
             _write_header(stream, (len(kept), len(LEADS), samples))
         if not kept:
@@ -307,22 +319,19 @@ def _refuse_other(
         )
 
 
-def _state_of_files(release: Release) -> str:
-    """Return a digest that changes when a record's file is added, removed or written."""
-    digest = hashlib.sha256()
-    for folder in sorted({os.path.dirname(file) for file in release.index[release.path_column]}):
+def _files_there(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return size and time of change (ns) of the files in some folders, by path below `root`."""
+    found = {}
+    for folder in folders:
         try:
-            with os.scandir(release.path / folder) as entries:
-                states = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    state = entry.stat(follow_symlinks=False)
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    found[name] = (state.st_size, state.st_mtime_ns)
         except (OSError, ValueError):  # nothing of it was downloaded
             continue
-        for name, state in sorted((name, (s.st_size, s.st_mtime_ns)) for name, s in states):
-            digest.update(f"{folder} {name} {state}\n".encode())
-    return digest.hexdigest()
-
-
-def _text(file: Path) -> str:
-    return file.read_text(errors="replace") if file.is_file() else ""
+    return found
 
 
 @contextmanager

@@ -19,9 +19,6 @@ from ecgrepro.errors import InputError
 DEFAULT_GAIN = 200.0
 """adu per physical unit where a header names none or 0 (WFDB's own default)."""
 
-NO_FILE = "no file"
-"""Reason of a record that has neither header nor signals: it was not downloaded."""
-
 CANONICAL = list(range(len(LEADS)))
 
 _GAIN = re.compile(r"(?P<gain>[-+.\deE]+)(\((?P<baseline>[-+]?\d+)\))?(/(?P<units>\S+))?$")
@@ -141,7 +138,8 @@ def _parse_lead(line: str) -> Lead:
     fields = line.split(None, 8)
     if len(fields) == 9:
         file, form, gain, _, zero, _, checksum, _, name = fields
-        return Lead(file, *_parse_coding(form, gain, zero), int(checksum) % 65536, name.rstrip())
+        coding = _parse_coding(form, gain, zero)
+        return Lead._make((file, *coding, int(checksum) % 65536, name.rstrip()))
     if len(fields) < 2:
         raise RecordError(f"signal line {line!r} of the header is too short")
     gain = fields[2] if len(fields) > 2 else str(DEFAULT_GAIN)
@@ -239,15 +237,11 @@ def read_record(
         A file is missing, the header is broken or says something else than expected, a lead is missing,
         the signal file has another size, or a lead's 16-bit sum differs from the header's checksum.
     """
-    folder = os.path.dirname(relative)
+    relative = relative.replace(os.sep, "/")
+    folder = relative.rpartition("/")[0]
     if "\0" in relative or not _inside(root, folder):
         raise RecordError(f"the path {relative!r} leaves the release")
-    try:
-        text = _as_text(_read_bytes(root, f"{relative}.hea"))
-    except RecordError as error:
-        missing = str(error) == "no .hea file" and not os.path.lexists(f"{root}/{relative}.dat")
-        raise (RecordError(NO_FILE) if missing else error) from None
-    header = parse_header(text)
+    header = parse_header(_as_text(_read_bytes(root, f"{relative}.hea")))
     if rate is not None and header.rate != rate:
         raise RecordError(f"the rate is {header.rate:g} Hz, not {rate:g}")
     if n_samples is not None and header.n_samples not in (0, n_samples):
