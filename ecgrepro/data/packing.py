@@ -209,14 +209,12 @@ def pack(release: Release, out: Path | str, progress: bool = True, replace: bool
             stream.seek(0)  # a header has one length, whatever the count
             _write_header(stream, (len(kept), len(LEADS), samples))
         if not kept:
+            first = f" (ecg_id {skipped[0][0]}: {skipped[0][2]})" if skipped else ""
             raise InputError(
                 f"none of the {len(files):,} records listed in {release.path} has usable files at "
-                f"{release.rate} Hz (ecg_id {skipped[0][0]}: {skipped[0][2]}): "
-                "download them, or check the folder and the rate."
+                f"{release.rate} Hz{first}: download them, or check the folder and the rate."
             )
-        (out / PROVENANCE).unlink(missing_ok=True)
-        (out / SOURCES).write_text(sources)
-        return _finish(out, np.array(kept), skipped, fingerprint)
+        return _finish(out, np.array(kept), skipped, fingerprint, sources)
 
 
 def pack_arrays(
@@ -275,7 +273,7 @@ def pack_arrays(
         if start < len(ids):
             raise InputError(f"{start} signals do not fit {len(ids)} ecg_ids: align the rows.")
         stored.flush()
-        return _finish(out, np.sort(ids), [], fingerprint)
+        return _finish(out, np.sort(ids), [], fingerprint, sources="")
 
 
 def _blocks(
@@ -354,11 +352,13 @@ def _finish(
     ecg_ids: NDArray[np.int64],
     skipped: list[tuple[int, str, str]],
     fingerprint: dict[str, Any],
+    sources: str,
 ) -> Packed:
     """Give the part file its name, and write ids, skip list and, last, provenance."""
     with (out / PART).open("rb+") as part:
         os.fsync(part.fileno())
     (out / PROVENANCE).unlink(missing_ok=True)  # an earlier pack ends here; its open maps stay
+    (out / SOURCES).write_text(sources)
     (out / PART).replace(out / SIGNALS)
     with atomic_path(out / IDS) as temporary:
         np.save(temporary, ecg_ids.astype("<i8"), allow_pickle=False)
