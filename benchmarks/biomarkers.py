@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ecgrepro.biomarkers import measure_many
-from ecgrepro.packing import open_packed, pack
-from ecgrepro.ptbxl import open_release
+from ecgrepro.data.packing import open_packed, pack
+from ecgrepro.data.ptbxl import open_release
 from ecgrepro.simulate import write_release
 
 PAIRS = {

@@ -44,16 +44,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgrepro import ROOT, plots, runs, signals, simulate
-from ecgrepro.files import sha256_file, write_json
-from ecgrepro.packing import pack
-from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import (
+from ecgrepro import ROOT, plots, runs, simulate
+from ecgrepro.data import (
     SUPERCLASSES,
     open_release,
+    pack,
+    signals,
     split_by_fold,
     superclass_matrix,
 )
+from ecgrepro.files import sha256_file, write_json
+from ecgrepro.provenance import summarise
 
 chapter = runs.start("01_data", globals())
 plots.apply()
@@ -152,6 +153,18 @@ einthoven = np.abs(lead["I"] + lead["III"] - lead["II"]).max(axis=1)
 goldberger = np.abs(lead["aVR"] + (lead["I"] + lead["II"]) / 2).max(axis=1)
 print(f"largest |I + III - II|, median record: {np.median(einthoven):.3f} mV")
 print(f"largest |aVR + (I + II)/2|, median record: {np.median(goldberger):.3f} mV")
+
+# %% [markdown]
+# A lead can be unrecorded in places, flat (an electrode came off), or clipped (it rests at the amplifier's
+# limit). Such records stay in, so that the network meets what a clinic records; the share of
+# these records that have such a lead says how much that is.
+
+# %%
+quality = signals.check_quality(some, packed.rate)
+shares = {
+    fault: leads.any(axis=1).mean() for fault, leads in quality._asdict().items()
+}
+pd.Series(shares).round(3).to_frame("records with such a lead")
 
 # %% [markdown]
 # ## The statements, and a zero that does not mean absent

@@ -40,9 +40,8 @@ import pandas as pd
 
 from ecgrepro import ROOT, plots, runs
 from ecgrepro.files import atomic_path, read_json
-from ecgrepro.packing import open_packed
+from ecgrepro.data import open_packed, open_release
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release
 from ecgrepro.text import reports, statement_weights, text_ids
 
 chapter = runs.start("02_structured_reports", globals())

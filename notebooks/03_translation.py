@@ -40,10 +40,9 @@ from IPython.display import display
 
 from ecgrepro import ROOT, plots, runs
 from ecgrepro.files import atomic_path, read_json
-from ecgrepro.packing import open_packed
+from ecgrepro.data import open_packed, open_release
 from ecgrepro.plots.translation import plot_agreement, plot_vocabulary
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release
 from ecgrepro.text.translation import (
     LANGUAGES,
     broken_promises,

@@ -41,14 +41,14 @@ import pandas as pd
 from IPython.display import display
 import torch
 
-from ecgrepro import plots, runs, signals
+from ecgrepro import plots, runs
+from ecgrepro.data import open_packed, signals
 from ecgrepro.files import atomic_path
 from ecgrepro.models import (
     DualAttentionEncoder,
     build_alignment_model,
     build_decoder,
 )
-from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 
 chapter = runs.start("05_encoders", globals())

@@ -55,15 +55,15 @@ import torch
 from ecgrepro import ROOT, plots, probing, runs
 from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.models import build_alignment_model, save_weights
-from ecgrepro.packing import open_packed
-from ecgrepro.progress import line_reporter
-from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import (
+from ecgrepro.data import (
     SUPERCLASSES,
+    open_packed,
     open_release,
     split_by_fold,
     superclass_matrix,
 )
+from ecgrepro.progress import line_reporter
+from ecgrepro.provenance import summarise
 from ecgrepro.training import (
     PretrainConfig,
     embed,

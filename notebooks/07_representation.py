@@ -37,17 +37,18 @@ seed = 0  # of the random encoder and the bootstrap
 import numpy as np
 import pandas as pd
 
-from ecgrepro import ROOT, plots, probing, runs, signals
-from ecgrepro.files import atomic_path, read_json
-from ecgrepro.models import build_alignment_model, load_weights, read_config
-from ecgrepro.packing import open_packed
-from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import (
+from ecgrepro import ROOT, plots, probing, runs
+from ecgrepro.data import (
     SUPERCLASSES,
+    open_packed,
     open_release,
+    signals,
     split_by_fold,
     superclass_matrix,
 )
+from ecgrepro.files import atomic_path, read_json
+from ecgrepro.models import build_alignment_model, load_weights, read_config
+from ecgrepro.provenance import summarise
 from ecgrepro.training import embed_text, encode
 
 chapter = runs.start("07_representation", globals())

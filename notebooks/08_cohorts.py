@@ -65,7 +65,7 @@ from ecgrepro.cohorts.ptbxl_longitudinal import (
 from ecgrepro.cohorts.sources import NULL, Request, open_source
 from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release
+from ecgrepro.data import open_release
 from ecgrepro.survival import kaplan_meier
 
 chapter = runs.start("08_cohorts", globals())

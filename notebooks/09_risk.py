@@ -52,7 +52,7 @@ from ecgrepro.models import (
     risk_model_from,
     save_weights,
 )
-from ecgrepro.packing import open_packed
+from ecgrepro.data import open_packed
 from ecgrepro.progress import line_reporter
 from ecgrepro.provenance import summarise
 from ecgrepro.survival import concordance_index

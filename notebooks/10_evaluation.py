@@ -41,12 +41,12 @@ from IPython.display import display
 from statsmodels.duration.survfunc import survdiff
 import torch
 
-from ecgrepro import attribution, plots, runs, signals
+from ecgrepro import attribution, plots, runs
+from ecgrepro.data import open_packed, signals
 from ecgrepro.biomarkers import baseline_columns, with_covariates
 from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.models import build_risk_model, load_weights, read_config
-from ecgrepro.packing import open_packed
 from ecgrepro.provenance import summarise
 from ecgrepro.survival import (
     Replicates,

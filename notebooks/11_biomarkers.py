@@ -39,7 +39,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from ecgrepro import ROOT, plots, runs, signals
+from ecgrepro import ROOT, plots, runs
+from ecgrepro.data import open_packed, open_release, signals
 from ecgrepro.biomarkers import (
     COVARIATES,
     Thresholds,
@@ -54,14 +55,12 @@ from ecgrepro.biomarkers.beats import BEFORE, GRID
 from ecgrepro.biomarkers.delineation import ms
 from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
-from ecgrepro.packing import open_packed
 from ecgrepro.plots.biomarkers import (
     plot_agreement,
     plot_distributions,
     plot_median_beat,
 )
 from ecgrepro.provenance import summarise
-from ecgrepro.ptbxl import open_release
 from ecgrepro.survival import (
     combine,
     fit_cox,

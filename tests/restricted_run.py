@@ -23,11 +23,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 from papermill.parameterize import parameterize_notebook
 
 from ecgrepro import ROOT, simulate
+from ecgrepro.data.packing import pack
+from ecgrepro.data.ptbxl import open_release
 from ecgrepro.files import write_json
 from ecgrepro.models import build_alignment_model, save_weights
-from ecgrepro.packing import pack
 from ecgrepro.pages import dressed
-from ecgrepro.ptbxl import open_release
 from tests.restricted_search import FIRST_ECG, FIRST_PATIENT, Individuals
 
 RUN = "restricted"

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from ecgrepro import signals, simulate
+from ecgrepro import simulate
 from ecgrepro.biomarkers import Measurements, delineate, find_beats, measure, measure_many
 from ecgrepro.biomarkers.beats import AFTER, BEFORE, GRID
 from ecgrepro.biomarkers.criteria import intrinsicoid
+from ecgrepro.data import signals
+from ecgrepro.data.packing import Packed, open_packed, pack, pack_arrays
+from ecgrepro.data.ptbxl import Release, open_release
 from ecgrepro.errors import InputError
-from ecgrepro.packing import Packed, open_packed, pack, pack_arrays
 from ecgrepro.plots.biomarkers import plot_agreement, plot_distributions, plot_median_beat
-from ecgrepro.ptbxl import Release, open_release
 
 INTERVALS = ["p_ms", "pr_ms", "qrs_ms", "qt_ms"]
 

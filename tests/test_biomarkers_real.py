@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ecgrepro import signals
 from ecgrepro.biomarkers import measure, study_covariates
-from ecgrepro.ptbxl import open_release
-from ecgrepro.wfdb_files import read_record
+from ecgrepro.data import signals
+from ecgrepro.data.ptbxl import open_release
+from ecgrepro.data.wfdb16 import read_record
 
 CODES = {"CLBBB", "CRBBB", "1AVB", "LVOLT", "SBRAD", "STACH", "AFIB", "LAFB"}
 NORMALS = 220

@@ -7,9 +7,9 @@ import pytest
 
 from ecgrepro.cohorts import code15, sami_trop
 from ecgrepro.cohorts.tracings import read_tracings, recorded_span, to_packed
+from ecgrepro.data.packing import pack_arrays
+from ecgrepro.data.signals import INVALID
 from ecgrepro.errors import InputError
-from ecgrepro.packing import pack_arrays
-from ecgrepro.signals import INVALID
 
 N = 12
 

@@ -16,8 +16,8 @@ import ecgrepro
 # All that the chapter imports is imported before ROOT moves, so that no module keeps the moved one.
 from ecgrepro import ROOT, biomarkers, cohorts, plots, runs, simulate
 from ecgrepro.cohorts import sources
+from ecgrepro.data.packing import open_packed
 from ecgrepro.files import read_json, write_json
-from ecgrepro.packing import open_packed
 from tests.cohort_files import returning_patients, write_sami_trop
 
 IMPORTED = (biomarkers, cohorts, plots, runs, simulate, sources)

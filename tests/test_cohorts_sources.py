@@ -14,10 +14,10 @@ from ecgrepro.cohorts.code15 import COLUMNS
 from ecgrepro.cohorts.division import NULL, divide_cohort, null_control
 from ecgrepro.cohorts.ptbxl_longitudinal import SELECTION_BIAS, longitudinal_cohorts
 from ecgrepro.cohorts.sources import Request, Source, open_source
+from ecgrepro.data.ptbxl import open_release, split_by_fold
+from ecgrepro.data.signals import INVALID, LEADS, prepare
 from ecgrepro.errors import InputError
 from ecgrepro.parameters import declared_parameters
-from ecgrepro.ptbxl import open_release, split_by_fold
-from ecgrepro.signals import INVALID, LEADS, prepare
 from ecgrepro.survival import cumulative_incidence
 from tests.cohort_files import returning_patients, sine, write_sami_trop
 from tests.test_cohorts_uk_biobank import export

@@ -16,8 +16,8 @@ from ecgrepro.cohorts.uk_biobank import (
     read_study_tables,
     read_waveforms,
 )
+from ecgrepro.data.signals import LEADS
 from ecgrepro.errors import InputError
-from ecgrepro.signals import LEADS
 
 
 def block(tag: str, rate: int, samples: np.ndarray, names: list[str], resolution: str = "5") -> str:

@@ -1,8 +1,7 @@
-"""Tests of ecgrepro.packing, ecgrepro.packed, ecgrepro.packing_state and ecgrepro.wfdb_files."""
+"""Tests of ecgrepro.data.packing and ecgrepro.data.wfdb16."""
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -16,11 +15,12 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgrepro import ROOT, packing, signals
+from ecgrepro import ROOT
+from ecgrepro.data import packing, signals
+from ecgrepro.data.packing import open_packed, pack, pack_arrays
+from ecgrepro.data.ptbxl import open_release
+from ecgrepro.data.wfdb16 import RecordError, parse_header, read_record
 from ecgrepro.errors import InputError
-from ecgrepro.packing import open_packed, pack, pack_arrays
-from ecgrepro.ptbxl import open_release
-from ecgrepro.wfdb_files import RecordError, parse_header, read_record
 from tests.wfdb_fixture import (
     HEADER_LEADS,
     random_adu,
@@ -145,6 +145,8 @@ DAMAGES = {
         "00003_lr 12 100 1000\n00003_lr.dat 16 1000 16 0 0 0 0 I\n"
     ),
     "not a voltage": lambda base: damage_header(base, "/mV", "/mmHg"),
+    "no 32-bit number": lambda base: damage_header(base, "(0)", f"({10**400})"),
+    "too long: more than 24000 bytes": lambda base: os.truncate(base.with_suffix(".dat"), 5 << 30),
     "beyond the 32.767 mV": lambda base: damage_header(base, "1000.0(0)", "10.0(0)"),
     "symbolic link out of the release": link_outside,
     "cannot be read": lambda base: (
@@ -188,6 +190,20 @@ def test_other_gain_baseline_and_unit_are_converted(tmp_path, folder, base):
     np.testing.assert_array_equal(packed.signals[3], random_adu(4))
 
 
+def test_signal_files_and_units_of_other_collections(tmp_path, folder, base):
+    """PhysioNet's challenge stores .mat files with 24 bytes before the samples; old headers are in Latin-1."""
+    header, signal_file = base.with_suffix(".hea"), base.with_suffix(".dat")
+    header.write_text(header.read_text().replace(".dat 16 ", ".mat 16+24 "))
+    base.with_suffix(".mat").write_bytes(b"h" * 24 + signal_file.read_bytes())
+    signal_file.unlink()
+    write_record(base.with_name("00004_lr"), random_adu(4), gain="1.0(0)/@V")
+    other = base.with_name("00004_lr.hea")
+    other.write_bytes(other.read_text().replace("@", "µ").encode("latin-1"))
+    packed = pack(open_release(folder), tmp_path / "packed", progress=False)
+    assert packed.skipped.empty
+    np.testing.assert_array_equal(packed.signals[2:4], [random_adu(3), random_adu(4)])
+
+
 def test_unrecorded_samples_and_flat_leads_are_kept_and_counted(tmp_path, folder, base):
     adu = random_adu(3)
     adu[2, 40:50] = signals.INVALID
@@ -218,7 +234,7 @@ def test_partial_download_is_counted_and_packed(tmp_path, folder):
 def test_nothing_to_pack_is_one_sentence(tmp_path, folder):
     with pytest.raises(InputError, match=r"none of the 10 records .* at 500 Hz"):
         pack(open_release(folder, 500), tmp_path / "packed")
-    assert not (tmp_path / "packed").exists()
+    assert not list((tmp_path / "packed").iterdir())
     for path in folder.rglob("*.dat"):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="ecg_id 1: the signal file is truncated"):
@@ -227,14 +243,31 @@ def test_nothing_to_pack_is_one_sentence(tmp_path, folder):
         open_packed(tmp_path / "packed")
 
 
-def test_path_that_leaves_a_hand_made_release_is_skipped(tmp_path, folder):
+@pytest.mark.parametrize(
+    "path",
+    ["../elsewhere", "{outside}/elsewhere", "records100/../../elsewhere", "linked"],
+)
+def test_path_that_leaves_the_release_is_skipped(tmp_path, folder, path):
+    (tmp_path / "elsewhere").mkdir()
+    for suffix in (".hea", ".dat"):
+        source = folder / f"records100/00000/00002_lr{suffix}"
+        shutil.copy(source, tmp_path / "elsewhere")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
     release = open_release(folder)
     index = release.index.copy()
-    index.loc[2, "filename_lr"] = "../elsewhere/00002_lr"
-    index.loc[3, "filename_lr"] = "/etc/passwd"
+    path = path.format(outside=tmp_path) + "/00002_lr"
+    index.loc[2, "filename_lr"] = path
     packed = pack(dataclasses.replace(release, index=index), tmp_path / "packed", progress=False)
-    assert packed.skipped["ecg_id"].tolist() == [2, 3]
-    assert packed.skipped["reason"].str.contains("leaves the folder").all()
+    assert packed.skipped["ecg_id"].tolist() == [2]
+    assert packed.skipped["reason"].str.contains("leaves the release").all()
+    with pytest.raises(RecordError, match="leaves the release"):
+        read_record(str(folder), path)
+
+
+@pytest.mark.parametrize("name", ["C:\\secret", "a\\..\\..\\secret", "", "a\0b"])
+def test_paths_of_other_systems_lead_nowhere(folder, name):
+    with pytest.raises(RecordError, match=r"no \.hea file|leaves the release"):
+        read_record(str(folder), name)
 
 
 def test_finished_pack_is_not_read_again(tmp_path, folder, monkeypatch):
@@ -245,77 +278,19 @@ def test_finished_pack_is_not_read_again(tmp_path, folder, monkeypatch):
     def refuse(*_):
         raise AssertionError("a record was read again")
 
-    monkeypatch.setattr(packing, "read_record", refuse)
-    assert len(pack(release, tmp_path / "packed").ecg_ids) == 10
-    (
-        tmp_path / "packed" / "packed.json"
-    ).unlink()  # as a workflow engine does before it reruns a rule
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "read_record", refuse)
+        assert len(pack(release, tmp_path / "packed").ecg_ids) == 10
+    (tmp_path / "packed" / "packed.json").unlink()  # as a workflow engine does before a rerun
     assert len(pack(release, tmp_path / "packed").ecg_ids) == 10
     assert contents(tmp_path / "packed") == before
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the package catches it."""
-
-
-@pytest.mark.parametrize("survives", range(11))
-def test_interrupted_pack_ends_byte_equal_without_reading_twice(
-    tmp_path, folder, base, monkeypatch, survives
-):
-    monkeypatch.setattr(packing, "CHUNK", 3)
-    flip_bit(base)
-    release = open_release(folder)
-    pack(release, tmp_path / "whole", progress=False)
-    read: list[str] = []
-    genuine = packing.read_record
-
-    def counted(root, relative, *rest):
-        if len(read) == survives:
-            raise Killed
-        read.append(relative)
-        return genuine(root, relative, *rest)
-
-    monkeypatch.setattr(packing, "read_record", counted)
-    try:
-        pack(release, tmp_path / "packed", progress=False)
-    except Killed:
-        assert survives < 10
-    with (tmp_path / "packed" / "journal.jsonl").open("ab") as stream:
-        stream.write(b'{"ecg_ids": [7, ')  # the kill came within a line
-    first = len(read)
-    monkeypatch.setattr(packing, "read_record", lambda *a: (read.append(a[1]), genuine(*a))[1])
-    pack(release, tmp_path / "packed", progress=False)
-    assert len(read) - first == (10 - 3 * (survives // 3) if survives < 10 else 0)
-    if survives == 10:  # it was finished: the journal is as the test left it
-        (tmp_path / "packed" / "packed.json").unlink()
-        pack(release, tmp_path / "packed", progress=False)
-    assert contents(tmp_path / "packed") == contents(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("step", ["write_json", "atomic_path", "fsync"])
-def test_kill_while_finishing(tmp_path, folder, monkeypatch, step):
-    release = open_release(folder)
-    pack(release, tmp_path / "whole", progress=False)
-
-    def kill(*_):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(packing.os if step == "fsync" else packing, step, kill)
-        with pytest.raises(Killed):
-            pack(release, tmp_path / "packed", progress=False)
-    with pytest.raises(InputError, match="no finished pack"):
-        open_packed(tmp_path / "packed")
-    pack(release, tmp_path / "packed", progress=False)
-    assert contents(tmp_path / "packed") == contents(tmp_path / "whole")
 
 
 def test_sigkill_of_the_process(tmp_path, folder):
     program = (
         "import os, signal, sys\n"
-        "from ecgrepro import packing\n"
-        "from ecgrepro.ptbxl import open_release\n"
-        "packing.CHUNK, genuine, count = 2, packing.read_record, []\n"
+        "from ecgrepro.data import open_release, packing\n"
+        "genuine, count = packing.read_record, []\n"
         "def read(*a):\n"
         "    count.append(1)\n"
         "    if len(count) == 6: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -323,34 +298,16 @@ def test_sigkill_of_the_process(tmp_path, folder):
         "packing.read_record = read\n"
         "packing.pack(open_release(sys.argv[1]), sys.argv[2])\n"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", program, folder, tmp_path / "packed"], cwd=ROOT, check=False
-    )
+    out = tmp_path / "packed"
+    killed = subprocess.run([sys.executable, "-c", program, folder, out], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "packed" / "journal.jsonl").read_text().count("\n") == 3
-    packing_chunk = packing.CHUNK
-    try:
-        packing.CHUNK = 2
-        release = open_release(folder)
-        pack(release, tmp_path / "packed", progress=False)
-        pack(release, tmp_path / "whole", progress=False)
-    finally:
-        packing.CHUNK = packing_chunk
-    assert contents(tmp_path / "packed") == contents(tmp_path / "whole")
-
-
-def test_torn_chunk_is_read_again(tmp_path, folder, monkeypatch):
-    """After a power failure the journal may know of signals that never reached the disk."""
-    monkeypatch.setattr(packing, "CHUNK", 4)
-    release, out = open_release(folder), tmp_path / "packed"
+    assert [path.name for path in out.iterdir()] == ["signals.part"]
+    with pytest.raises(InputError, match="no finished pack"):
+        open_packed(out)
+    release = open_release(folder)
     pack(release, out, progress=False)
-    before = contents(out)
-    (out / "packed.json").unlink()
-    with (out / "signals.npy").open("r+b") as stream:
-        stream.seek(128 + 5 * 24_000)
-        stream.write(b"\0" * 100)
-    pack(release, out, progress=False)
-    assert contents(out) == before
+    pack(release, tmp_path / "whole", progress=False)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_pack_of_another_release_is_replaced_only_knowingly(tmp_path, folder):
@@ -373,8 +330,7 @@ def test_grown_or_repaired_download_is_packed_again(tmp_path, folder, base):
     (tmp_path / "late.dat").rename(base.with_name("00005_lr").with_suffix(".dat"))
     assert len(pack(open_release(folder), out, progress=False).ecg_ids) == 9
     base.with_suffix(".dat").write_bytes(kept)  # same size, other content
-    stat = base.with_suffix(".dat").stat()
-    os.utime(base.with_suffix(".dat"), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    os.utime(base.with_suffix(".dat"), (0, 0))  # as a copy that keeps the times
     assert len(pack(open_release(folder), out, progress=False).ecg_ids) == 10
 
 
@@ -391,27 +347,55 @@ def test_rows(tmp_path):
     assert packed.rows([]).tolist() == []
     with pytest.raises(InputError, match="ecg_id 31 is not packed"):
         packed.rows([10, 31, 5])
-    with pytest.raises(InputError, match="whole numbers"):
-        packed.rows(["ten"])
-    with pytest.raises(InputError, match="whole numbers"):
-        packed.rows([10.5])
+    for unknown in (["ten"], [10.5], [10, None]):
+        with pytest.raises(InputError, match="is not packed"):
+            packed.rows(unknown)
     assert packed.rows(np.array([20.0])).tolist() == [1]
 
 
-def test_damaged_pack_is_named(tmp_path, folder):
+def damage_array(name, values):
+    return lambda out: np.save(out / name, values, allow_pickle=True)
+
+
+def damage_provenance(**changes):
+    def damage(out):
+        held = json.loads((out / "packed.json").read_text())
+        (out / "packed.json").write_text(json.dumps(held | changes))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda out: (out / "signals.npy").write_bytes((out / "signals.npy").read_bytes()[:-2]),
+        lambda out: (out / "signals.npy").write_bytes(b""),
+        lambda out: (out / "signals.npy").write_bytes(
+            b"\x93NUMPY\x01\x00v\x00{'descr': '" + b" " * 200
+        ),
+        lambda out: (out / "skipped.csv").write_text("ecg_id,why\n3,x\n"),
+        lambda out: (out / "packed.json").write_text("[" * 100_000),
+        lambda out: (out / "packed.json").write_bytes(b"\xff"),
+        lambda out: (out / "packed.json").write_text("[1]"),
+        damage_provenance(rate="fast"),
+        damage_provenance(flat=5),
+        damage_array("ecg_ids.npy", np.arange(9)),
+        damage_array("ecg_ids.npy", np.arange(10)[::-1]),
+        damage_array("ecg_ids.npy", np.arange(10.0)),
+        damage_array("ecg_ids.npy", np.arange(10)[:, None]),
+        damage_array("ecg_ids.npy", np.array([{}], dtype=object)),
+        damage_array("signals.npy", np.zeros((10, 12, 1000))),
+    ],
+)
+def test_damaged_pack_is_named_and_can_be_made_again(tmp_path, folder, damage):
     out = tmp_path / "packed"
-    pack(open_release(folder), out, progress=False)
-    whole = (out / "signals.npy").read_bytes()
-    (out / "signals.npy").write_bytes(whole[:-2])
+    release = open_release(folder)
+    pack(release, out, progress=False)
+    damage(out)
     with pytest.raises(InputError, match="damaged"):
         open_packed(out)
-    (out / "signals.npy").write_bytes(whole)
-    np.save(out / "ecg_ids.npy", np.arange(9))
-    with pytest.raises(InputError, match=r"damaged .*9 ids"):
-        open_packed(out)
-    np.save(out / "ecg_ids.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="damaged"):
-        open_packed(out)
+    (out / "packed.json").unlink()
+    assert len(pack(release, out, progress=False).ecg_ids) == 10
 
 
 def tracings(n=5, samples=60):
@@ -435,8 +419,12 @@ def test_arrays_become_a_pack_in_order_of_their_ids(tmp_path):
         packed.signals[0] = 0
     fingerprint = json.loads((tmp_path / "whole" / "packed.json").read_text())["fingerprint"]
     assert fingerprint["source"] == "another cohort"
-    content = ids.astype("<i8").tobytes() + adu.astype("<i2").tobytes()
-    assert fingerprint["content_sha256"] == hashlib.sha256(content).hexdigest()
+    changed = adu.copy()
+    changed[4, 0, 0] += 1
+    again = pack_arrays(changed, ids, 100, tmp_path / "changed", "another cohort").folder
+    other = json.loads((again / "packed.json").read_text())["fingerprint"]
+    assert other.pop("content_crc32") != fingerprint.pop("content_crc32")
+    assert other == fingerprint
 
 
 @pytest.mark.parametrize("cuts", [[], [0, 2], [1, 2, 3, 4], [5]])
@@ -464,13 +452,8 @@ def test_arrays_that_do_not_fit_are_refused_and_leave_the_earlier_pack(tmp_path)
     ):
         with pytest.raises(InputError, match=fault):
             pack_arrays(wrong, ids, 100, out, "a cohort")
-    for wrong_ids, fault in (
-        ([1, 2, 2, 3, 4], "repeat"),
-        ([], "empty"),
-        ([1, 2, 3, 4, 5.5], "whole numbers"),
-        ([[1, 2, 3, 4, 5]], "one whole number a record"),
-    ):
-        with pytest.raises(InputError, match=fault):
+    for wrong_ids in ([1, 2, 2, 3, 4], [], [1, 2, 3, 4, 5.5], [[1, 2, 3, 4, 5]], list("abcde")):
+        with pytest.raises(InputError, match="not distinct whole numbers"):
             pack_arrays(adu, wrong_ids, 100, out, "a cohort")
     with pytest.raises(InputError, match="rate is 0"):
         pack_arrays(adu, ids, 0, out, "a cohort")
@@ -496,7 +479,11 @@ def test_arrays_replace_another_pack_only_knowingly(tmp_path, folder):
     assert contents(out) == contents(tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("step", ["write_json", "fsync", "write_all"])
+class Killed(BaseException):
+    """Nothing in the package catches it."""
+
+
+@pytest.mark.parametrize("step", ["write_json", "fsync", "atomic_path"])
 def test_arrays_killed_while_packing(tmp_path, monkeypatch, step):
     adu, out = tracings(), tmp_path / "packed"
     pack_arrays(adu, range(5), 100, tmp_path / "whole", "a cohort")

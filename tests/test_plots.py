@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ecgrepro import plots, signals
+from ecgrepro import plots
+from ecgrepro.data import signals
 from ecgrepro.errors import InputError
 from ecgrepro.plots.style import LEADS, RC, ink, spread
 

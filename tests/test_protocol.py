@@ -15,10 +15,10 @@ import yaml
 
 from ecgrepro import ROOT
 from ecgrepro.biomarkers import measure_many
+from ecgrepro.data.packing import open_packed, pack_arrays
 from ecgrepro.errors import InputError
 from ecgrepro.files import write_json
 from ecgrepro.models import build_alignment_model, save_weights
-from ecgrepro.packing import open_packed, pack_arrays
 from ecgrepro.protocol import (
     Arm,
     collect,

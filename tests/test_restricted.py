@@ -149,8 +149,8 @@ def test_no_figure_shows_a_count_under_ten(made, chapter):
 # The same searches, on what must not be shown
 
 LEAKS = {
-    "start": "import sys; import pandas as pd; from ecgrepro import ROOT, plots, signals\n"
-    "from ecgrepro.packing import open_packed; from ecgrepro.survival import kaplan_meier\n"
+    "start": "import sys; import pandas as pd; from ecgrepro import ROOT, plots\n"
+    "from ecgrepro.data import open_packed, signals; from ecgrepro.survival import kaplan_meier\n"
     "folder = ROOT / 'runs' / 'restricted' / 'cohorts'\n"
     "rows = pd.read_csv(folder / 'follow_up.csv'); first = rows.iloc[0]; ecg_id = first.ecg_id",
     "rows": "rows[['patient_id', 'ecg_id', 'time', 'age']].head()",

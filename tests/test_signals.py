@@ -1,4 +1,4 @@
-"""Tests of ecgrepro.signals."""
+"""Tests of ecgrepro.data.signals."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ecgrepro import signals
+from ecgrepro.data import signals
+from ecgrepro.data.signals import check_quality, resample
 from ecgrepro.errors import InputError
-from ecgrepro.quality import check_quality
-from tests.test_filters import sine
 
 RNG = np.random.default_rng(7)
 
@@ -30,7 +29,6 @@ def millivolts(n: int = 2, samples: int = 1000) -> np.ndarray:
         lambda x: signals.fit_length(x, 1024),
         lambda x: signals.fit_length(x, 600),
         lambda x: signals.resample(x, 500, 100),
-        lambda x: signals.bandpass(x, 100),
         lambda x: signals.reorder_leads(x, signals.LEADS[::-1]),
         lambda x: check_quality(x, 100),
         signals.to_millivolts,
@@ -209,3 +207,40 @@ def test_prepare_is_finite_for_any_int16(x):
     assert np.isfinite(scale).all()
     expected = signals.fit_length(signals.zscore(signals.to_millivolts(x)), 32)
     np.testing.assert_allclose(z, expected, atol=1e-3)
+
+
+def sine(frequency: float, rate: int, seconds: float = 10) -> np.ndarray:
+    return np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
+
+
+def test_resample_keeps_a_sine_and_its_time():
+    """S-36: the condition for resampling was reversed in the study."""
+    x = sine(3, 500)
+    y = resample(x, 500, 100)
+    assert y.shape == (1000,)
+    np.testing.assert_allclose(y[20:-20], sine(3, 100)[20:-20], atol=0.01)
+    np.testing.assert_array_equal(resample(x, 500, 500), x)
+    assert resample(np.zeros(1000), 360, 100).shape == (278,)
+
+
+def test_resample_keeps_flat_leads_flat_and_holes_holes():
+    x = np.full((2, 5000), 0.1, np.float32)
+    x[1] = sine(2, 500) + 4
+    x[1, 1000:1500] = np.nan
+    y = resample(x, 500, 100)
+    assert np.ptp(y[0]) == 0
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(y[1])), np.arange(200, 300))
+    assert not signals.zscore(y)[0].any()
+
+
+def test_quality_names_missing_flat_and_clipped_leads():
+    x = np.stack([sine(1.3, 100)] * 4)
+    x[1] = 0.7
+    x[2, 50:52] = np.nan
+    x[3] = np.clip(x[3], -2, 0.9)
+    found = check_quality(x, 100)
+    assert found.flat.tolist() == [False, True, False, False]
+    assert found.missing.tolist() == [False, False, True, False]
+    assert found.clipped.tolist() == [False, False, False, True]
+    assert np.array_equal(check_quality(x[None], 100), np.array(found)[:, None])
+    assert not np.any(check_quality(x[:1, :2], 100))  # shorter than 60 ms

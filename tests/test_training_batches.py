@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgrepro import signals
+from ecgrepro.data import signals
 from ecgrepro.errors import InputError
 from ecgrepro.training import (
     LEAD_SUBSETS,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgrepro import signals
 from ecgrepro.biomarkers.detection import find_qrs
+from ecgrepro.data import signals
 from ecgrepro.errors import InputError
 
 FloatArray = NDArray[np.float64]

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ecgrepro import signals
 from ecgrepro.biomarkers.beats import Beats, find_beats
 from ecgrepro.biomarkers.criteria import intrinsicoid, left_block, right_block, st_t
 from ecgrepro.biomarkers.delineation import P_CONSISTENCY, Marks, delineate, ms, samples
+from ecgrepro.data import signals
+from ecgrepro.data.packing import Packed
 from ecgrepro.errors import InputError
-from ecgrepro.packing import Packed
 from ecgrepro.progress import progress_bar
 
 FloatArray = NDArray[np.float64]

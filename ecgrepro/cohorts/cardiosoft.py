@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
+from ecgrepro.data.signals import reorder_leads
 from ecgrepro.errors import InputError
-from ecgrepro.signals import reorder_leads
 
 _MICROVOLT = {"uvperlsb": 1.0, "mvperlsb": 1000.0}
 _STRIP = ("StripData", "Strip/StripData")  # two generations of the export

@@ -7,9 +7,9 @@ import pandas as pd
 
 from ecgrepro.cohorts.schema import Cohort, attach_split
 from ecgrepro.cohorts.simulated import null_cohort
+from ecgrepro.data.packing import Packed
+from ecgrepro.data.ptbxl import SPLITS, Release, split_by_fold
 from ecgrepro.errors import InputError
-from ecgrepro.packing import Packed
-from ecgrepro.ptbxl import SPLITS, Release, split_by_fold
 
 NULL = "null control"
 """Name of the cohort whose outcomes were dealt out without looking at the ECG."""

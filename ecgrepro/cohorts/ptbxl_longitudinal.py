@@ -11,8 +11,8 @@ import pandas as pd
 
 from ecgrepro.cohorts.dates import days_between
 from ecgrepro.cohorts.schema import Cohort, validate_follow_up
+from ecgrepro.data.ptbxl import read_index
 from ecgrepro.errors import InputError
-from ecgrepro.ptbxl_rows import read_rows, typed_rows
 
 FINDINGS = {
     "atrial fibrillation": ("AFIB", "AFLT"),
@@ -63,12 +63,8 @@ def read_ptbxl_longitudinal(
         SCP codes that count as the finding.
     """
     path = Path(file)
-    raw, _ = read_rows(path)
-    missing = [name for name in ("ecg_id", *_NEEDED, "filename_lr") if name not in raw.columns]
-    if missing:
-        raise InputError(f"{path} has no column {', '.join(missing)}: use the csv of PTB-XL.")
-    index, _ = typed_rows(raw, path.parent, "filename_lr")
-    return time_to_finding(index.set_index("ecg_id"), finding, codes, source=path.name)
+    index, _ = read_index(path)
+    return time_to_finding(index, finding, codes, source=path.name)
 
 
 def time_to_finding(

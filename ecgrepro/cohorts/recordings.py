@@ -10,10 +10,10 @@ import pandas as pd
 from ecgrepro.cohorts import code15, sami_trop
 from ecgrepro.cohorts.tracings import to_packed
 from ecgrepro.cohorts.uk_biobank import SOURCE, read_waveforms
+from ecgrepro.data.packing import Packed, pack_arrays
+from ecgrepro.data.signals import INVALID, LEADS, MODEL_RATE
 from ecgrepro.files import atomic_path
-from ecgrepro.packing import Packed, pack_arrays
 from ecgrepro.progress import progress_bar
-from ecgrepro.signals import INVALID, LEADS, MODEL_RATE
 
 BLOCK = 256
 """Recordings in memory at once: about 50 MB of tracings."""

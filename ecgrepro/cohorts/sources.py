@@ -31,9 +31,9 @@ from ecgrepro.cohorts.sami_trop import read_sami_trop
 from ecgrepro.cohorts.schema import Cohort, validate_follow_up
 from ecgrepro.cohorts.tables import read_table
 from ecgrepro.cohorts.uk_biobank import HYP, MI, build_cohort
+from ecgrepro.data.packing import Packed, pack
+from ecgrepro.data.ptbxl import Release, open_release
 from ecgrepro.errors import InputError
-from ecgrepro.packing import Packed, pack
-from ecgrepro.ptbxl import Release, open_release
 
 DEFINITIONS = {"HYP": HYP, "MI": MI}
 

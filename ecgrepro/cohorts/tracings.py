@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ecgrepro.data.signals import INVALID, LEADS, MODEL_RATE, PACKED_GAIN, fit_length, resample
 from ecgrepro.errors import InputError
-from ecgrepro.signals import INVALID, LEADS, MODEL_RATE, PACKED_GAIN, fit_length, resample
 
 RATE = 400
 """Samples per second."""

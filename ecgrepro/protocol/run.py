@@ -20,6 +20,8 @@ import yaml
 from ecgrepro import ROOT
 from ecgrepro.biomarkers import COVARIATES, with_covariates
 from ecgrepro.cohorts.division import NULL
+from ecgrepro.data.packing import Packed, open_packed
+from ecgrepro.data.ptbxl import open_release, split_by_fold
 from ecgrepro.dependencies import code_fingerprint
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path, read_json, sha256_file, write_json
@@ -32,7 +34,6 @@ from ecgrepro.models import (
     risk_model_from,
     save_weights,
 )
-from ecgrepro.packed import Packed, open_packed
 from ecgrepro.parameters import declared_parameters
 from ecgrepro.protocol.arms import (
     BASELINES,
@@ -44,7 +45,6 @@ from ecgrepro.protocol.arms import (
     sweep_arms,
 )
 from ecgrepro.provenance import describe_environment
-from ecgrepro.ptbxl import open_release, split_by_fold
 from ecgrepro.survival import (
     Split,
     concordance_index,
@@ -87,7 +87,7 @@ _SHARED = (
 )
 """Parameters of chapter 6 that every pretraining of the run takes over."""
 
-_CODE = ("models", "objectives", "training", "survival", "biomarkers", "signals", "protocol/run")
+_CODE = ("models", "objectives", "training", "survival", "biomarkers", "data/signals", "protocol/run")
 """Modules whose change makes a finished arm stale."""
 
 

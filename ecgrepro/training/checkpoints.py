@@ -27,7 +27,7 @@ from ecgrepro.files import atomic_path, read_json, write_json
 
 STATE = "state.json"
 WEIGHTS = "model.safetensors"
-CODE = ("models", "training", "probing", "objectives", "signals", "filters")
+CODE = ("models", "training", "probing", "objectives", "data/signals")
 """Parts of the package that decide what a training gives; see `dependencies.code_fingerprint`."""
 _OURS = re.compile(r"\.?(state\.json|model\.safetensors|epoch_\d+\.safetensors)(\..*)?")
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecgrepro import signals
+from ecgrepro.data import signals
 from ecgrepro.errors import InputError
 
 Feed = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]

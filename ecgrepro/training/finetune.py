@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgrepro.data.signals import MODEL_RATE
 from ecgrepro.errors import InputError
 from ecgrepro.models import RiskModel, set_batchwise_dropout
 from ecgrepro.objectives import cox_nll, reconstruction_loss, weighted_risk_loss
-from ecgrepro.signals import MODEL_RATE
 from ecgrepro.survival import concordance_index
 from ecgrepro.training.augment import check_masks, mask_leads_and_time
 from ecgrepro.training.batches import stratified_event_batches

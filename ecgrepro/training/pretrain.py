@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgrepro.data.signals import MODEL_RATE
 from ecgrepro.errors import InputError
 from ecgrepro.models import AlignmentModel
 from ecgrepro.objectives import ALIGNMENTS, alignment_loss, reconstruction_loss
-from ecgrepro.signals import MODEL_RATE
 from ecgrepro.training.augment import check_masks, mask_leads_and_time
 from ecgrepro.training.batches import shuffled_batches
 from ecgrepro.training.checkpoints import WEIGHTS, Restart, Row, describe_run, signal_sample

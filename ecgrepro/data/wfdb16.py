@@ -8,14 +8,13 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgrepro.data.signals import INVALID, LEADS, PACKED_GAIN, lead_positions
 from ecgrepro.errors import InputError
-from ecgrepro.signals import INVALID, LEADS, PACKED_GAIN, lead_positions
 
 DEFAULT_GAIN = 200.0
 """adu per physical unit where a header names none or 0 (WFDB's own default)."""
@@ -61,56 +60,43 @@ class Header:
     leads: tuple[Lead, ...]
 
 
-def path_problem(relative: str) -> str | None:
-    """Say why `relative` must not be opened below a folder, judged by its text; None where it may.
-
-    Refused are empty and absolute paths (of POSIX and of Windows) and `..`. See `folder_problem` for
-    links; the file itself is opened by `read_bytes`, which checks a link there.
-    """
-    if not relative.strip() or "\0" in relative:
-        return "the path is empty or has a NUL"
-    if relative[0] in "/\\" or (relative[1:2] == ":" and PureWindowsPath(relative).drive):
-        return f"the path {relative} is absolute and leaves the folder"
-    if ".." in relative and ".." in PureWindowsPath(relative).parts:
-        return f"the path {relative} leaves the folder by '..'"
-    return None
-
-
-def folder_problem(root: str, folder: str) -> str | None:
-    """Say whether `folder` (relative) is, through a symbolic link, outside `root`; None where inside."""
-    if _inside(os.path.realpath(root), os.path.realpath(f"{root}/{folder}")):
-        return None
-    return f"the folder {folder} leaves the release by a symbolic link"
-
-
+@lru_cache(maxsize=4096)
 def _inside(root: str, path: str) -> bool:
-    return path == root or path.startswith(root.rstrip("/") + "/")
+    """Say whether `path` (absolute, or from `root`), links and ".." followed, lies in `root` or is it."""
+    top, real = os.path.realpath(root), os.path.realpath(os.path.join(root, path))
+    return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
 
 
-def read_bytes(root: str, relative: str) -> bytes:
-    """Read a whole file below `root`; a symbolic link is followed only if it stays below `root`."""
-    path = f"{root}/{relative}"
-    kind = relative.rpartition(".")[2]
+def _read_bytes(root: str, relative: str, most: int | None = None) -> bytes:
+    """Read a file below `root`, whole or its first `most` bytes; a link is followed if it stays below."""
+    path, kind = f"{root}/{relative}", relative.rpartition(".")[2]
     try:
         try:
             handle = os.open(path, _OPEN_FLAGS)
         except OSError:
             if not os.path.islink(path):
                 raise
-            target = os.path.realpath(path)
-            if not _inside(os.path.realpath(root), target):
+            if not _inside(root, relative):
                 raise RecordError(
                     f"the .{kind} file is a symbolic link out of the release"
                 ) from None
-            handle = os.open(target, _OPEN_FLAGS)
+            handle = os.open(os.path.realpath(path), _OPEN_FLAGS)
         try:
-            return os.read(handle, os.fstat(handle).st_size)
+            size = os.fstat(handle).st_size
+            return os.read(handle, size if most is None else min(size, most))
         finally:
             os.close(handle)
     except FileNotFoundError:
         raise RecordError(f"no .{kind} file") from None
     except OSError as error:
         raise RecordError(f"the .{kind} file cannot be read ({error.strerror})") from None
+
+
+def _as_text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:  # an old "µV"
+        return content.decode("latin-1")
 
 
 def _parse_gain(text: str) -> tuple[float, int | None, str]:
@@ -134,13 +120,16 @@ def _parse_coding(
     if match is None:
         raise RecordError(f"signal format {form!r} in the header is not understood")
     gain, baseline, units = _parse_gain(gain_text)
+    zero_adu = int(zero) if baseline is None else baseline
+    if abs(zero_adu) >= 2**31:
+        raise RecordError("a baseline in the header is no 32-bit number")
     return (
         int(match["format"]),
         int(match["per_frame"] or 1),
         int(match["skew"] or 0),
         int(match["offset"] or 0),
         gain,
-        int(zero) if baseline is None else baseline,
+        zero_adu,
         units,
     )
 
@@ -149,7 +138,8 @@ def _parse_lead(line: str) -> Lead:
     fields = line.split(None, 8)
     if len(fields) == 9:
         file, form, gain, _, zero, _, checksum, _, name = fields
-        return Lead(file, *_parse_coding(form, gain, zero), int(checksum) % 65536, name.rstrip())
+        coding = _parse_coding(form, gain, zero)
+        return Lead._make((file, *coding, int(checksum) % 65536, name.rstrip()))
     if len(fields) < 2:
         raise RecordError(f"signal line {line!r} of the header is too short")
     gain = fields[2] if len(fields) > 2 else str(DEFAULT_GAIN)
@@ -247,22 +237,27 @@ def read_record(
         A file is missing, the header is broken or says something else than expected, a lead is missing,
         the signal file has another size, or a lead's 16-bit sum differs from the header's checksum.
     """
-    header = parse_header(read_bytes(root, f"{relative}.hea").decode("utf-8", errors="replace"))
+    relative = relative.replace(os.sep, "/")
+    folder = relative.rpartition("/")[0]
+    if "\0" in relative or not _inside(root, folder):
+        raise RecordError(f"the path {relative!r} leaves the release")
+    header = parse_header(_as_text(_read_bytes(root, f"{relative}.hea")))
     if rate is not None and header.rate != rate:
         raise RecordError(f"the rate is {header.rate:g} Hz, not {rate:g}")
     if n_samples is not None and header.n_samples not in (0, n_samples):
         raise RecordError(f"{header.n_samples} samples, not {n_samples}")
     signal_file = _signal_file(header)
-    folder = relative.rpartition("/")[0]
-    content = read_bytes(root, f"{folder}/{signal_file.file}" if folder else signal_file.file)
     frame = 2 * len(header.leads)
-    expected = header.n_samples or n_samples or (len(content) - signal_file.offset) // frame
-    if len(content) != signal_file.offset + expected * frame:
-        fault = "truncated" if len(content) < signal_file.offset + expected * frame else "too long"
-        raise RecordError(
-            f"the signal file is {fault}: {len(content)} of "
-            f"{signal_file.offset + expected * frame} bytes"
-        )
+    stated = header.n_samples or n_samples
+    most = signal_file.offset + stated * frame if stated else None
+    content = _read_bytes(
+        root, f"{folder}/{signal_file.file}" if folder else signal_file.file, most and most + 1
+    )
+    expected = stated or (len(content) - signal_file.offset) // frame
+    size = signal_file.offset + expected * frame
+    if len(content) != size:
+        fault = f"truncated: {len(content)} of" if len(content) < size else "too long: more than"
+        raise RecordError(f"the signal file is {fault} {size} bytes")
     stored = np.frombuffer(content, dtype="<i2", offset=signal_file.offset).reshape(expected, -1)
     adu = np.ascontiguousarray(stored.T)
     # unsigned 16-bit addition wraps, which is the checksum's own arithmetic

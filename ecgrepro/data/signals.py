@@ -1,34 +1,21 @@
-"""Units, leads, z-score and padding of 12-lead ECGs, to the network's input: pure functions on arrays.
+"""Units, leads, z-score, padding, rates and quality of 12-lead ECGs: pure functions on arrays.
 
 Shapes end in `(..., 12, T)`: any batch axes, 12 leads in the order of `LEADS`, T samples. No function
-writes into its input. Resampling and filtering are those of `ecgrepro.filters`, offered here as well.
+writes into its input; what was not recorded is NaN (in mV), and is bridged or left out.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.signal import resample_poly
 
 from ecgrepro.errors import InputError
-from ecgrepro.filters import Array, as_float, bandpass, resample, seconds_to_samples
 
-__all__ = [
-    "INVALID",
-    "LEADS",
-    "MODEL_RATE",
-    "PACKED_GAIN",
-    "bandpass",
-    "fit_length",
-    "lead_positions",
-    "lead_scale",
-    "prepare",
-    "reorder_leads",
-    "resample",
-    "seconds_to_samples",
-    "to_millivolts",
-    "valid_span",
-    "zscore",
-]
+Array = NDArray[Any]
+
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 """The one lead order of this project."""
@@ -43,8 +30,25 @@ MODEL_RATE = 100
 """Samples per second that the encoders are built for."""
 
 
-def _moments(x: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """Return (lowest, range, unit signal, its mean, its SD) over finite samples, in float64.
+def _as_float(x: ArrayLike) -> Array:
+    """Return `x` as floating point, integers as float32.
+
+    Raises
+    ------
+    InputError
+        There is no time axis, or no sample on it.
+    """
+    array = np.asarray(x)
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise InputError(
+            f"a signal needs at least one sample on its last axis, got shape {array.shape}: "
+            "check what was read."
+        )
+    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float32)
+
+
+def _moments(x: Array) -> tuple[Array, Array, Array]:
+    """Return (range, centred unit signal, its SD) over finite samples, in float64.
 
     Mapping to [0, 1] first makes the SD exact at any offset and amplitude: a tiny signal on a large
     offset keeps its shape, and only a lead whose samples are all equal has range 0 (S-10).
@@ -57,10 +61,9 @@ def _moments(x: Array) -> tuple[Array, Array, Array, Array, Array]:
     span = high - low
     unit = np.where(finite, wide - low, 0.0) / np.where(span > 0, span, 1.0)
     count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
-    mean = unit.sum(axis=-1, keepdims=True) / count
-    centred = np.where(finite, unit - mean, 0.0)
+    centred = np.where(finite, unit - unit.sum(axis=-1, keepdims=True) / count, 0.0)
     sd = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / count)
-    return low, span, centred, mean, sd
+    return span, centred, sd
 
 
 def zscore(x: ArrayLike) -> Array:
@@ -77,8 +80,8 @@ def zscore(x: ArrayLike) -> Array:
         Same shape; float32 (float64 where the input is). Unrecorded samples are 0, and so is a lead
         whose recorded samples are all equal; a lead that merely sums to 0 is scaled like any other.
     """
-    array = as_float(x)
-    _, span, centred, _, sd = _moments(array)
+    array = _as_float(x)
+    span, centred, sd = _moments(array)
     scaled: Array = np.where(span > 0, centred / np.where(sd > 0, sd, 1.0), 0.0)
     return scaled.astype(array.dtype)
 
@@ -88,8 +91,8 @@ def lead_scale(x: ArrayLike) -> Array:
 
     This is what `zscore` divides by: it carries the voltage that z-scoring erases. Unit of `x`.
     """
-    array = as_float(x)
-    _, span, _, _, sd = _moments(array)
+    array = _as_float(x)
+    span, _, sd = _moments(array)
     scale: Array = (sd * span)[..., 0]
     return scale.astype(array.dtype)
 
@@ -200,6 +203,56 @@ def reorder_leads(x: ArrayLike, names: Sequence[str]) -> Array:
     return reordered
 
 
+def _fill_gaps(x: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return `x` with unrecorded samples interpolated linearly in time, and where they were."""
+    gaps = ~np.isfinite(x)
+    if not gaps.any():
+        return x, gaps
+    filled = x.copy()
+    time = np.arange(x.shape[-1])
+    for position in np.argwhere(gaps.any(axis=-1)):
+        lead, gap = filled[tuple(position)], gaps[tuple(position)]
+        lead[gap] = 0.0 if gap.all() else np.interp(time[gap], time[~gap], lead[~gap])
+    return filled, gaps
+
+
+def resample(x: ArrayLike, rate_in: float, rate_out: float) -> Array:
+    """Change the sampling rate with a polyphase anti-aliasing filter (`scipy.signal.resample_poly`).
+
+    Parameters
+    ----------
+    x
+        Signal of shape `(..., T)`. NaN is bridged before filtering and set again in the output where
+        the nearest input sample was NaN. A constant lead stays exactly constant.
+    rate_in, rate_out
+        Samples per second.
+
+    Returns
+    -------
+    Array
+        Shape `(..., ceil(T * rate_out / rate_in))`, floating dtype of `x`.
+    """
+    array = _as_float(x)
+    if not (rate_in > 0 and rate_out > 0):
+        raise InputError(
+            f"rates must be positive, got {rate_in} and {rate_out} Hz: check the header."
+        )
+    ratio = (Fraction(rate_out) / Fraction(rate_in)).limit_denominator(10_000)
+    if ratio == 1:
+        return array.copy()
+    filled, gaps = _fill_gaps(array)
+    # "line" takes the straight line from first to last sample away first: no transient at the ends
+    result: Array = resample_poly(
+        filled, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
+    )
+    result = result.astype(array.dtype)
+    constant = np.ptp(filled, axis=-1) == 0
+    result[constant] = filled[constant][..., :1]
+    nearest = np.round(np.arange(result.shape[-1]) / float(ratio)).astype(int)
+    result[gaps[..., np.minimum(nearest, array.shape[-1] - 1)]] = np.nan
+    return result
+
+
 def prepare(
     adu: ArrayLike, rate: float = MODEL_RATE, length: int = 1024
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -246,3 +299,38 @@ def prepare(
     sd[flat] = 0.0
     inner *= np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, sd)).astype(np.float32)[..., None]
     return window, sd / np.float32(PACKED_GAIN)
+
+
+class Quality(NamedTuple):
+    """Faults of a recording by lead; each field is a bool array `(..., leads)`.
+
+    Attributes
+    ----------
+    missing
+        Some sample is NaN or infinite.
+    flat
+        All recorded samples are equal (or none is recorded).
+    clipped
+        The signal rests at its own maximum or minimum for 60 ms or more, and that level is further from
+        the median than a third of the range: an amplifier at its limit, not an isoelectric line.
+    """
+
+    missing: NDArray[np.bool_]
+    flat: NDArray[np.bool_]
+    clipped: NDArray[np.bool_]
+
+
+def check_quality(x: ArrayLike, rate: float) -> Quality:
+    """Flag missing samples, flat leads and clipped leads of a signal `(..., leads, T)` at `rate` Hz."""
+    filled, gaps = _fill_gaps(_as_float(x))
+    low, high = filled.min(axis=-1, keepdims=True), filled.max(axis=-1, keepdims=True)
+    median, third = np.median(filled, axis=-1, keepdims=True), (high - low) / 3
+    run = min(max(3, round(0.06 * rate)), filled.shape[-1])
+
+    def rests_at(level: Array) -> NDArray[np.bool_]:
+        runs = np.lib.stride_tricks.sliding_window_view(filled == level, run, axis=-1)
+        far = (np.abs(level - median) > third)[..., 0]
+        return np.asarray(runs.all(axis=-1).any(axis=-1) & far)
+
+    flat = (high == low)[..., 0]
+    return Quality(np.asarray(gaps.any(axis=-1)), flat, (rests_at(high) | rests_at(low)) & ~flat)
