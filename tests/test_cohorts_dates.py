@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from ecgrepro.cohorts.dates import days_between, parse_dates
+from ecgrepro.cohorts.schema import days_between, parse_dates
 from ecgrepro.errors import InputError
 
 

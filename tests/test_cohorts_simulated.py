@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgrepro.cohorts.simulated import null_cohort, read_simulated, read_truth
+from ecgrepro.cohorts.sources import null_cohort, read_simulated, read_truth
 from ecgrepro.errors import InputError
 from ecgrepro.survival import bootstrap_interval, concordance_index
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from ecgrepro.cohorts import describe
-from ecgrepro.cohorts.cardiosoft import read_cardiosoft
 from ecgrepro.cohorts.uk_biobank import (
     HYP,
     MI,
     build_cohort,
+    read_cardiosoft,
     read_study_signals,
     read_study_tables,
     read_waveforms,

@@ -9,8 +9,13 @@ from ecgrepro.cohorts.describe import (
     suppress_count,
     suppress_table,
 )
-from ecgrepro.cohorts.own_csv import read_follow_up
-from ecgrepro.cohorts.schema import Cohort, attach_split, landmark, validate_follow_up
+from ecgrepro.cohorts.schema import (
+    Cohort,
+    attach_split,
+    landmark,
+    read_follow_up,
+    validate_follow_up,
+)
 
 __all__ = [
     "Cohort",

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgrepro.cohorts.schema import Cohort, validate_follow_up
-from ecgrepro.cohorts.tables import refuse, refuse_values
+from ecgrepro.cohorts.schema import Cohort, refuse, refuse_values, validate_follow_up
 from ecgrepro.errors import InputError
 
 CSV = "subject-info.csv"

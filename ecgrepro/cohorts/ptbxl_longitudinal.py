@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecgrepro.cohorts.dates import days_between
-from ecgrepro.cohorts.schema import Cohort, validate_follow_up
+from ecgrepro.cohorts.schema import Cohort, days_between, validate_follow_up
 from ecgrepro.errors import InputError
 from ecgrepro.ptbxl_rows import read_rows, typed_rows
 

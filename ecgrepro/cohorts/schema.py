@@ -1,13 +1,147 @@
-"""One schema for every follow-up table, checked with errors that name file, row and column."""
+"""One schema for every follow-up table: cells read without guessing, errors that name file, row and column."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from ecgrepro.cohorts.tables import binary, identifiers, numbers, refuse, refuse_values
 from ecgrepro.errors import InputError
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Read a csv without guessing; a missing, empty or ragged file is an `InputError` that names it."""
+    try:
+        return pd.read_csv(file, low_memory=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing: check the path.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} is not a readable csv ({reason}): repair it.") from None
+
+
+def require_columns(table: pd.DataFrame, columns: tuple[str, ...], file: Path) -> None:
+    """Raise `InputError` that names the columns which `table` lacks."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InputError(f"{file} has no column {', '.join(missing)}: rename or add it.")
+
+
+def refuse(mask: npt.ArrayLike, source: str, column: str, wrong: str, remedy: str) -> None:
+    """Raise `InputError` for the first row where `mask` is True: where it is, what is wrong, what to do."""
+    if np.asarray(mask).any():
+        raise InputError(f"{source}, {_name_rows(mask)}: column {column} {wrong}: {remedy}.")
+
+
+def refuse_values(mask: npt.ArrayLike, source: str, column: pd.Series, remedy: str) -> None:
+    """Raise `InputError` where `mask` is True, and show the first such value of `column`."""
+    wrong = np.asarray(mask, dtype=bool)
+    if wrong.any():
+        value = column[wrong].iloc[0]
+        shown = f"{value:g}" if isinstance(value, float) else repr(str(value))
+        refuse(wrong, source, str(column.name), f"is {shown}", remedy)
+
+
+def is_blank(column: pd.Series) -> pd.Series:
+    """Return True where a cell is missing, empty, or white space."""
+    return column.isna() | (column.astype("string").str.strip() == "")
+
+
+def identifiers(column: pd.Series, source: str) -> pd.Series:
+    """Return whole numbers as int64, anything else as text; an empty cell is an `InputError`."""
+    refuse(is_blank(column), source, str(column.name), "is empty", "every row needs it")
+    if pd.api.types.is_float_dtype(column) and (column == column.round()).all():
+        return column.astype(np.int64)
+    return column if pd.api.types.is_integer_dtype(column) else column.astype("string").str.strip()
+
+
+def numbers(column: pd.Series, source: str) -> pd.Series:
+    """Return the column as float64; text that is not a number is an `InputError`, an empty cell is NaN."""
+    values = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    wrong = (values.isna() & ~is_blank(column)) | np.isinf(values)
+    refuse_values(wrong, source, column.astype("string"), "give a finite number")
+    return values
+
+
+def binary(column: pd.Series, source: str, missing_allowed: bool = False) -> pd.Series:
+    """Return 0.0, 1.0 or (where allowed) NaN; anything else is an `InputError`."""
+    values = numbers(column, source)
+    if not missing_allowed:
+        refuse(values.isna(), source, str(column.name), "is empty", "give 0 or 1")
+    refuse_values(~values.isin([0.0, 1.0]) & values.notna(), source, values, "give 0 or 1")
+    return values
+
+
+def true_or_false(column: pd.Series, source: str) -> pd.Series:
+    """Return True/False, 1/0 or their text as float64; an empty cell is NaN, anything else `InputError`."""
+    text = column.astype("string").str.strip()
+    values = text.str.lower().map(
+        {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
+    )
+    strange = values.isna() & text.notna() & (text != "")
+    refuse_values(strange, source, text, "give True or False")
+    return values.astype(np.float64)
+
+
+def _name_rows(mask: npt.ArrayLike) -> str:
+    """Say which rows of a file a mask means, as an editor counts them (the header is row 1)."""
+    rows = np.flatnonzero(np.asarray(mask)) + 2
+    more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+    return f"row {rows[0]}{more}"
+
+
+_ISO = r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
+
+
+def parse_dates(column: pd.Series, source: str, missing_allowed: bool = False) -> pd.Series:
+    """Parse year-month-day dates, with or without leading zeros (2018-07-04, 2018-7-4), to whole days.
+
+    Parameters
+    ----------
+    column
+        Text, or dates already. A time of day after the date is dropped.
+    source
+        The file that errors name.
+    missing_allowed
+        Leave empty cells as missing in place of refusing them.
+
+    Returns
+    -------
+    Series of datetime64
+        At midnight, index as `column`.
+
+    Raises
+    ------
+    InputError
+        If a cell is in another order (04/07/2018 may be April or July: it is not guessed), or no date.
+    """
+    if pd.api.types.is_datetime64_any_dtype(column):
+        dates = column.dt.normalize()
+        blank = column.isna()
+    else:
+        text = column.astype("string").str.strip()
+        blank = is_blank(text)
+        iso = text.str.fullmatch(_ISO).fillna(False).astype(bool)
+        refuse_values(~iso & ~blank, source, text, "write all dates as year-month-day (2018-07-04)")
+        dates = pd.to_datetime(
+            text.str.replace("T", " ").str.split(" ").str[0], format="%Y-%m-%d", errors="coerce"
+        )
+        impossible = dates.isna() & ~blank
+        refuse_values(impossible, source, text, "this is no day of the calendar, so correct it")
+    if not missing_allowed:
+        refuse(blank, source, str(column.name), "is empty", "give the date")
+    return dates
+
+
+def days_between(start: pd.Series, end: pd.Series) -> pd.Series:
+    """Return whole days from `start` to `end` as float64 (negative where `end` comes first)."""
+    return (end - start).dt.days.astype("float64")
+
+
+NULL = "null control"
+"""Name of the cohort whose outcomes were dealt out without looking at the ECG."""
 
 DAYS_PER_YEAR = 365.25
 LONGEST_FOLLOW_UP = 100 * DAYS_PER_YEAR
@@ -265,3 +399,60 @@ def _refuse_duplicates(table: pd.DataFrame, source: str, one_row_per_patient: bo
     keys = [name for name in ("patient_id", "ecg_id", "waveform") if name in table.columns]
     again = table.duplicated(subset=keys)
     refuse(again, source, " and ".join(keys), "repeat an earlier row", "remove one")
+
+
+DAYS = {"days": 1.0, "weeks": 7.0, "months": DAYS_PER_YEAR / 12, "years": DAYS_PER_YEAR}
+"""Length of a unit of time in days."""
+
+
+def read_follow_up(
+    path: Path | str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    time_unit: str = "days",
+    max_time: float = LONGEST_FOLLOW_UP,
+    zero_time: str = "refuse",
+    one_row_per_patient: bool = True,
+    needs_ecg: bool = True,
+) -> pd.DataFrame:
+    """Read and check a follow-up csv (comma separated, header in the first row).
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        The file's names of the schema's columns, for example ``{"time": "days_to_death"}``.
+    time_unit
+        Unit of the time column: days, weeks, months or years. Whole months make many ties: days are better.
+    max_time, zero_time, one_row_per_patient, needs_ecg
+        As `validate_follow_up`; `max_time` in days.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not a csv, or breaks a rule of the schema (file, row and column named).
+    """
+    file = Path(path)
+    if time_unit not in DAYS:
+        raise InputError(f"time_unit is {time_unit!r}: use one of {', '.join(DAYS)}.")
+    table = read_table(file)
+    for name, given in (columns or {}).items():
+        if given not in table.columns:
+            raise InputError(f"{file.name} has no column {given!r}, which was named as its {name}.")
+        if name != given and name in table.columns:
+            raise InputError(
+                f"{file.name} has both {name!r} and {given!r}: drop the one that is not meant."
+            )
+    table = table.rename(columns={given: name for name, given in (columns or {}).items()})
+    if time_unit != "days" and "time" in table.columns:
+        numbers = pd.to_numeric(table["time"], errors="coerce")
+        table["time"] = (numbers * DAYS[time_unit]).where(numbers.notna(), table["time"])
+    return validate_follow_up(
+        table,
+        file.name,
+        max_time=max_time,
+        zero_time=zero_time,
+        one_row_per_patient=one_row_per_patient,
+        needs_ecg=needs_ecg,
+    )

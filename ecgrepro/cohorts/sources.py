@@ -1,39 +1,238 @@
 """What chapter 8 asks for: follow-up and ECGs of one source, its patients divided, and its negative control."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ecgrepro import simulate
-from ecgrepro.cohorts.code15 import read_code15
+from ecgrepro.cohorts.brazil import (
+    CODE15_SOURCE,
+    SAMI_TROP_SOURCE,
+    read_code15,
+    read_code15_signals,
+    read_sami_trop,
+    read_sami_trop_signals,
+    to_packed,
+)
 from ecgrepro.cohorts.describe import suppress_count
-from ecgrepro.cohorts.division import (
-    NULL,
-    Divide,
-    divide_anew,
-    divide_by_fold,
-    divide_cohort,
-    null_control,
-)
-from ecgrepro.cohorts.own_csv import read_follow_up
 from ecgrepro.cohorts.ptbxl_longitudinal import SELECTION_BIAS, time_to_finding
-from ecgrepro.cohorts.recordings import (
-    UNUSABLE,
-    pack_cardiosoft,
-    pack_code15,
-    pack_sami_trop,
-    usable_ids,
+from ecgrepro.cohorts.schema import (
+    NULL,
+    Cohort,
+    attach_split,
+    read_follow_up,
+    read_table,
+    require_columns,
+    validate_follow_up,
 )
-from ecgrepro.cohorts.sami_trop import read_sami_trop
-from ecgrepro.cohorts.schema import Cohort, validate_follow_up
-from ecgrepro.cohorts.tables import read_table
-from ecgrepro.cohorts.uk_biobank import HYP, MI, build_cohort
+from ecgrepro.cohorts.uk_biobank import HYP, MI, SOURCE, build_cohort, read_waveforms
 from ecgrepro.errors import InputError
-from ecgrepro.packing import Packed, pack
-from ecgrepro.ptbxl import Release, open_release
+from ecgrepro.files import atomic_path
+from ecgrepro.packing import Packed, pack, pack_arrays
+from ecgrepro.progress import progress_bar
+from ecgrepro.ptbxl import SPLITS, Release, open_release, split_by_fold
+from ecgrepro.signals import INVALID, LEADS, MODEL_RATE
+
+BLOCK = 256
+"""Recordings in memory at once: about 50 MB of tracings."""
+
+UNUSABLE = "unusable.csv"
+"""Beside a pack of CardioSoft files: ecg_id, file and reason of each that could not be used."""
+
+
+def pack_sami_trop(folder: Path, table: pd.DataFrame, out: Path) -> Packed:
+    """Pack the exams of a table of `read_sami_trop`, at 100 Hz."""
+
+    def read(part: pd.DataFrame) -> npt.NDArray[np.int16]:
+        return read_sami_trop_signals(folder, part["row"].to_numpy())
+
+    return _pack(table, read, out, SAMI_TROP_SOURCE)
+
+
+def pack_code15(folder: Path, table: pd.DataFrame, out: Path) -> Packed:
+    """Pack the exams of a table of `read_code15`, at 100 Hz, in the order in which they are stored."""
+    stored = table.sort_values(["waveform", "row"])
+    return _pack(stored, lambda part: read_code15_signals(folder, part), out, CODE15_SOURCE)
+
+
+def pack_cardiosoft(folder: Path, table: pd.DataFrame, out: Path) -> Packed:
+    """Pack XML files (columns ``ecg_id``, ``waveform``), at 100 Hz.
+
+    A file that cannot be used becomes a record without a single recorded sample, so that no file is read twice; the
+    reason stands in `UNUSABLE`, in the folder of the pack.
+    """
+    unusable = []
+
+    def read(part: pd.DataFrame) -> npt.NDArray[np.int16]:
+        found, skipped = read_waveforms(folder, part["waveform"])
+        rows = part.iloc[skipped["position"]][["ecg_id", "waveform"]].reset_index(drop=True)
+        unusable.append(rows.assign(reason=skipped["reason"]))
+        block = np.full((len(part), len(LEADS), 10 * MODEL_RATE), INVALID, dtype=np.int16)
+        for position, ecg in found.items():
+            block[position] = to_packed(ecg.strip, ecg.rate)
+        return block
+
+    packed = _pack(table, read, out, SOURCE)
+    with atomic_path(out / UNUSABLE) as temporary:
+        pd.concat(unusable).to_csv(temporary, index=False)
+    return packed
+
+
+def usable_ids(packed: Packed) -> npt.NDArray[np.int64]:
+    """Return the ecg_ids of the records that have a recorded sample."""
+    suspected = sorted(set(packed.flat) & set(packed.incomplete))
+    rows = packed.rows(suspected)
+    empty = [
+        ecg_id
+        for ecg_id, row in zip(suspected, rows, strict=True)
+        if (packed.signals[row] == INVALID).all()
+    ]
+    return packed.ecg_ids[~np.isin(packed.ecg_ids, empty)]
+
+
+def _pack(
+    table: pd.DataFrame,
+    read: Callable[[pd.DataFrame], npt.NDArray[np.int16]],
+    out: Path,
+    source: str,
+) -> Packed:
+    def blocks() -> Iterator[npt.NDArray[np.int16]]:
+        with progress_bar(len(table), "pack", "record") as bar:
+            for start in range(0, len(table), BLOCK):
+                part = table.iloc[start : start + BLOCK]
+                yield read(part)
+                bar.update(len(part))
+
+    return pack_arrays(blocks(), table["ecg_id"], MODEL_RATE, out, source, replace=True)
+
+
+FOLDER = "follow_up"
+TRUTH = "truth.csv"
+
+
+def read_simulated(release: Path | str, name: str) -> Cohort:
+    """Read a follow-up table that `ecgrepro.simulate.write_cohorts` wrote beside a release.
+
+    Parameters
+    ----------
+    release
+        Folder of the simulated release.
+    name
+        ``learning``, ``hyp``, ``mi`` or ``null``.
+
+    Raises
+    ------
+    InputError
+        If there is no such table; the message lists those that exist.
+    """
+    folder = Path(release) / FOLDER
+    file = folder / f"{name}.csv"
+    if not file.is_file() or file.name == TRUTH:
+        present = sorted(path.stem for path in folder.glob("*.csv") if path.name != TRUTH)
+        raise InputError(
+            f"{folder} has no cohort {name!r} (it has {', '.join(present) or 'none'}): simulate it first."
+        )
+    table = read_follow_up(file)
+    label = f"simulated follow-up ({name})"
+    if name == "null":
+        label += ": outcomes unrelated to the ECG"
+    flow = (("simulated patients", len(table)),)
+    return Cohort(name, table, label, restricted=False, simulated=True, flow=flow)
+
+
+def read_truth(release: Path | str, cohort: Cohort) -> pd.DataFrame:
+    """Return what the simulator knows about each patient of a cohort, rows as ``cohort.table``.
+
+    Columns include ``log_hazard`` (the true one: the best any model could do) and ``log_hazard_ecg`` (the part that the
+    ECG shows). For checking alone.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or lacks a patient of the cohort.
+    """
+    file = Path(release) / FOLDER / TRUTH
+    truth = read_table(file)
+    require_columns(truth, ("cohort", "patient_id", "log_hazard", "log_hazard_ecg"), file)
+    own = truth[truth["cohort"] == cohort.name].set_index("patient_id")
+    patients = cohort.table["patient_id"]
+    absent = ~patients.isin(own.index)
+    if absent.any():
+        raise InputError(
+            f"{file} lacks {int(absent.sum())} patients of cohort {cohort.name}: it belongs to another run."
+        )
+    return own.loc[patients].reset_index()
+
+
+def null_cohort(cohort: Cohort, seed: int) -> Cohort:
+    """Return the negative control of a cohort: its outcomes dealt anew among its rows.
+
+    Time, event and competing event stay together, so events, censoring and follow-up are those of the cohort, and
+    nothing about a patient tells anything about the outcome. Every model must score 0.5 here.
+    """
+    columns = [name for name in ("time", "event", "competing") if name in cohort.table.columns]
+    table = cohort.table.copy()
+    order = np.random.default_rng(seed).permutation(len(table))
+    for column in columns:
+        table[column] = cohort.table[column].to_numpy()[order]
+    return replace(
+        cohort,
+        name=f"{cohort.name}-null",
+        table=table,
+        source_label=f"{cohort.source_label}; outcomes dealt anew (negative control)",
+        simulated=True,
+    )
+
+
+ATTEMPTS = 1000
+
+Divide = Callable[[pd.DataFrame], pd.DataFrame]
+"""Adds the column ``split`` (train, validation, test) to a follow-up table."""
+
+
+def divide_anew(seed: int) -> Divide:
+    """Divide patients that no pretraining saw: half for testing, as in the study, a tenth for validation."""
+    return lambda table: attach_split(table, seed, validation=(5,), test=(6, 7, 8, 9, 10))
+
+
+def divide_by_fold(release: Release, packed: Packed) -> Divide:
+    """Leave patients of a release in the part in which pretraining had them."""
+    labels = split_by_fold(release.index, packed.ecg_ids)
+    return lambda table: table.assign(split=labels.loc[table["ecg_id"]].to_numpy())
+
+
+def divide_cohort(cohort: Cohort, divide: Divide) -> Cohort:
+    """Return the cohort with the column ``split``; a part without an event is an `InputError`."""
+    divided = replace(cohort, table=divide(cohort.table))
+    if empty := parts_without_events(divided.table):
+        raise InputError(
+            f"The {empty[0]} part of cohort {cohort.name} has no event: choose another outcome, or add patients."
+        )
+    return divided
+
+
+def null_control(cohort: Cohort, divide: Divide, seed: int) -> Cohort:
+    """Deal the outcomes of a cohort anew, until each part has an event: in given folds that may take a while."""
+    for attempt in range(ATTEMPTS):
+        dealt = null_cohort(cohort, seed + attempt)
+        control = replace(dealt, name=NULL, table=divide(dealt.table), flow=())
+        if not parts_without_events(control.table):
+            return control
+    raise InputError(
+        f"Cohort {cohort.name} has too few events for a null cohort with an event in each part: add patients."
+    )
+
+
+def parts_without_events(table: pd.DataFrame) -> list[str]:
+    """Return the parts (column ``split``) in which nobody has an event."""
+    events = table.groupby("split")["event"].sum()
+    return [part for part in SPLITS if not events.get(part, 0)]
+
 
 DEFINITIONS = {"HYP": HYP, "MI": MI}
 

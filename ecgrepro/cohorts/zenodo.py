@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecgrepro.cohorts import code15, sami_trop
+from ecgrepro.cohorts import brazil
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path
 from ecgrepro.progress import progress_bar
@@ -182,10 +182,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base-url", default=ZENODO, help="server")
     given = parser.parse_args(arguments)
     if given.cohort == "sami-trop":
-        record, names = sami_trop.ZENODO_RECORD, [sami_trop.CSV, sami_trop.ARCHIVE]
+        record, names = brazil.SAMI_TROP_RECORD, [brazil.SAMI_TROP_CSV, brazil.SAMI_TROP_ARCHIVE]
     else:
-        record = code15.ZENODO_RECORD
-        names = [code15.CSV, *(f"exams_part{part}.zip" for part in given.parts)]
+        record = brazil.CODE15_RECORD
+        names = [brazil.CODE15_CSV, *(f"exams_part{part}.zip" for part in given.parts)]
     return command_status(
         lambda: "\n".join(map(str, download_record(record, names, given.out, given.base_url)))
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecgrepro.cohorts.division import NULL
+from ecgrepro.cohorts.schema import NULL
 from ecgrepro.errors import InputError
 from ecgrepro.files import read_json
 from ecgrepro.protocol.arms import BASELINES, PRETRAINED, Arm, sweep_arms

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecgrepro.cohorts.division import NULL
+from ecgrepro.cohorts.schema import NULL
 from ecgrepro.errors import InputError
 from ecgrepro.protocol.arms import COX, NO_ENCODER
 from ecgrepro.protocol.run import ArmResult
