@@ -8,7 +8,6 @@ import pytest
 from ecgrepro.cohorts import brazil
 from ecgrepro.cohorts.brazil import read_tracings, recorded_span, to_packed
 from ecgrepro.errors import InputError
-from ecgrepro.packing import pack_arrays
 from ecgrepro.signals import INVALID
 
 N = 12
@@ -61,7 +60,9 @@ def code(tmp_path):
     for name in brazil.CODE15_FINDINGS:
         table[name] = "False"
     table["AF"] = ["True", *["False"] * 5]
-    table[list(brazil.CODE15_COLUMNS)].to_csv(tmp_path / "exams.csv", index=False)
+    table[["patient_id", *brazil.EXAM_COLUMNS, *brazil.CODE15_FINDINGS, "trace_file"]].to_csv(
+        tmp_path / "exams.csv", index=False
+    )
     for part, ids in ((0, [13, 12, 11]), (1, [21, 22])):
         with h5py.File(tmp_path / f"exams_part{part}.hdf5", "w") as file:
             file["exam_id"] = np.array([*ids, 0])
@@ -81,7 +82,7 @@ def test_sami_trop(sami):
     assert not cohort.restricted
     assert not cohort.simulated
 
-    signals = brazil.read_sami_trop_signals(sami, np.array([3, 0]))
+    signals = brazil.read_signals(sami, table.iloc[[3, 0]])
     assert signals.shape == (2, 12, 1000)
     assert signals.dtype == np.int16
     assert (signals[0] == INVALID).sum() == 12 * 300  # 7 s of 10 s recorded
@@ -89,17 +90,6 @@ def test_sami_trop(sami):
     for row in (0, 1):  # amplitude in adu of 1/1000 mV, lead by lead
         recorded = signals[row][:, signals[row][0] != INVALID]
         np.testing.assert_allclose(recorded.max(axis=1), 1000 * np.arange(1, 13), rtol=0.02)
-
-
-def test_cohort_streams_into_a_pack(sami, tmp_path):
-    table = brazil.read_sami_trop(sami).table.iloc[::-1]
-    parts = np.array_split(table["row"].to_numpy(), 3)
-    blocks = (brazil.read_sami_trop_signals(sami, rows) for rows in parts)
-    packed = pack_arrays(blocks, table["ecg_id"], 100, tmp_path / "packed", brazil.SAMI_TROP_SOURCE)
-    assert packed.ecg_ids.tolist() == list(range(291, 291 + N))
-    wanted = brazil.read_sami_trop_signals(sami, np.arange(N))
-    np.testing.assert_array_equal(packed.signals, wanted)
-    assert packed.incomplete == tuple(range(292, 291 + N, 2))  # those of 7 s
 
 
 def test_sami_trop_refuses_what_does_not_fit(sami):
@@ -133,7 +123,7 @@ def test_code15(code):
     assert table["waveform"].tolist() == ["exams_part0.hdf5"] * 2 + ["exams_part1.hdf5"] * 2
     assert table["AF"].tolist() == [1, 0, 0, 0]
     assert [count for _, count in cohort.flow] == [6, 5, 4]
-    signals = brazil.read_code15_signals(code, table)
+    signals = brazil.read_signals(code, table)
     for row, seed in enumerate((11, 13, 21, 22)):
         expected = to_packed((0.1 * tracing(seed).T).astype(np.float32))
         np.testing.assert_array_equal(signals[row], expected)

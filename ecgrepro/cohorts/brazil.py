@@ -1,6 +1,13 @@
 """Brazilian ECGs with death as outcome: SaMi-Trop and CODE-15 %, of the Minas Gerais telehealth network.
 
-Both are Zenodo records of a csv, ``exams.csv``, and hdf5 tracings.
+SaMi-Trop (Zenodo 4905618): 1,631 patients with chronic Chagas cardiomyopathy, followed for about two years;
+``exams.csv`` and ``exams.hdf5``, whose rows follow the csv. A normal ECG there is no healthy control.
+
+CODE-15 % (Zenodo 4916206): 345,779 ECGs of 233,770 primary-care patients, the outcome known for a patient's first exam;
+``exams.csv`` and eighteen parts ``exams_part0.hdf5`` … ``exams_part17.hdf5`` (``exam_id``, ``tracings``) whose last
+row is a dummy of zeros. Parts may be missing: exams without a recording are left out and counted.
+
+Both: Ribeiro and others 2021, doi 10.5281/zenodo.4905618 and 10.5281/zenodo.4916206.
 """
 
 from collections.abc import Sequence
@@ -22,6 +29,12 @@ from ecgrepro.cohorts.schema import (
 from ecgrepro.errors import InputError
 from ecgrepro.signals import INVALID, LEADS, MODEL_RATE, PACKED_GAIN, fit_length, resample
 
+CSV = "exams.csv"
+SAMI_TROP_TRACINGS = "exams.hdf5"
+CODE15_PARTS = tuple(f"exams_part{number}.hdf5" for number in range(18))
+CODE15_FINDINGS = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
+EXAM_COLUMNS = ("exam_id", "age", "is_male", "nn_predicted_age", "normal_ecg", "death", "timey")
+
 RATE = 400
 """Samples per second."""
 
@@ -33,6 +46,82 @@ SAMPLES = 4096
 
 The leads are in the order DI, DII, DIII, aVR, aVL, aVF, V1 to V6, which is `signals.LEADS`.
 """
+
+
+def read_sami_trop(folder: Path | str) -> Cohort:
+    """Read SaMi-Trop: event = death, one exam a patient.
+
+    Columns beside the schema's: ``waveform`` and ``row`` (where the recording is), ``normal_ecg``, ``nn_predicted_age``
+    (the output of a network, not an observation).
+
+    Raises
+    ------
+    InputError
+        If a file or column is missing, csv and hdf5 differ in length, or a row breaks the schema.
+    """
+    file, tracings = Path(folder) / CSV, Path(folder) / SAMI_TROP_TRACINGS
+    exams = read_table(file)
+    table = _follow_up(exams, file)
+    with open_hdf5(tracings) as stream:
+        recordings = len(dataset(stream, "tracings", tracings))
+    if recordings != len(exams):
+        raise InputError(
+            f"{file} has {len(exams)} exams and {SAMI_TROP_TRACINGS} {recordings} recordings: "
+            "rows are matched by position, so download both again."
+        )
+    table.insert(0, "patient_id", exams["exam_id"])
+    table = table.assign(waveform=SAMI_TROP_TRACINGS, row=np.arange(len(exams)))
+    checked = validate_follow_up(table, file.name, zero_time="half_day")
+    label = "SaMi-Trop (Zenodo 4905618), death from any cause"
+    return Cohort("SaMi-Trop", checked, label, False, False, flow=(("exams", len(exams)),))
+
+
+def read_code15(folder: Path | str) -> Cohort:
+    """Read CODE-15 %: event = death, a patient's first exam (the only one with an outcome).
+
+    A time of 0 (death on the day of the exam, in years with few digits) counts as half a day. Columns beside the
+    schema's: as `read_sami_trop`, and the six findings.
+
+    Raises
+    ------
+    InputError
+        If the csv or every part is missing, or a row breaks the schema.
+    """
+    file = Path(folder) / CSV
+    exams = read_table(file)
+    require_columns(exams, ("patient_id", *CODE15_FINDINGS), file)
+    table = _follow_up(exams, file)
+    for name in CODE15_FINDINGS:
+        table[name] = true_or_false(exams[name], file.name)
+    table.insert(0, "patient_id", exams["patient_id"])
+    followed = table[table["event"].notna()]
+    found = _index_recordings(Path(folder))
+    matched = followed.merge(found, on="ecg_id", how="inner", validate="one_to_one")
+    if len(matched) == 0:
+        raise InputError(
+            f"{folder}: no exam with an outcome has a recording here: download more parts."
+        )
+    flow = (
+        ("exams", len(exams)),
+        ("with an outcome (first exam of a patient)", len(followed)),
+        ("with a recording on disk", len(matched)),
+    )
+    words = f"{file.name} (exams with a recording)"
+    checked = validate_follow_up(matched, words, zero_time="half_day")
+    label = "CODE-15 % (Zenodo 4916206), death from any cause"
+    return Cohort("CODE-15", checked, label, False, False, flow)
+
+
+def read_signals(folder: Path | str, table: pd.DataFrame) -> npt.NDArray[np.int16]:
+    """Return the packed signals (n, 12, 1000) of rows of a cohort's table, in their order.
+
+    About 200 kB a recording pass through memory while reading: call it in chunks of some thousands.
+    """
+    signals = np.empty((len(table), len(LEADS), 10 * MODEL_RATE), dtype=np.int16)
+    for name, rows in table.groupby("waveform").indices.items():
+        tracings = read_tracings(Path(folder) / str(name), table["row"].to_numpy()[rows])
+        signals[rows] = [to_packed(tracing) for tracing in tracings]
+    return signals
 
 
 def read_tracings(
@@ -128,145 +217,27 @@ def dataset(stream: Any, name: str, file: Path) -> Any:
     return stream[name]
 
 
-SAMI_TROP_RECORD = 4905618
-SAMI_TROP_CSV, SAMI_TROP_TRACINGS, SAMI_TROP_ARCHIVE = "exams.csv", "exams.hdf5", "exams.zip"
-SAMI_TROP_COLUMNS = (
-    "exam_id",
-    "age",
-    "is_male",
-    "normal_ecg",
-    "death",
-    "timey",
-    "nn_predicted_age",
-)
-SAMI_TROP_SOURCE = "SaMi-Trop (Zenodo 4905618), death from any cause"
-
-
-def read_sami_trop(folder: Path | str) -> Cohort:
-    """Read the cohort: event = death, one exam a patient.
-
-    Columns beside the schema's: ``row`` (position in the hdf5 file), ``normal_ecg``, ``nn_predicted_age`` (the output
-    of a network, not an observation).
-
-    Raises
-    ------
-    InputError
-        If a file or column is missing, csv and hdf5 differ in length, or a row breaks the schema.
-    """
-    file = Path(folder) / SAMI_TROP_CSV
-    exams = read_table(file)
-    require_columns(exams, SAMI_TROP_COLUMNS, file)
-    with open_hdf5(Path(folder) / SAMI_TROP_TRACINGS) as stream:
-        recordings = len(dataset(stream, "tracings", Path(folder) / SAMI_TROP_TRACINGS))
-    if recordings != len(exams):
-        raise InputError(
-            f"{file} has {len(exams)} exams and {SAMI_TROP_TRACINGS} {recordings} recordings: "
-            "rows are matched by position, so download both again."
-        )
-    table = pd.DataFrame(
+def _follow_up(exams: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Return what both csv files say of an exam, in the schema's names and units; an unknown outcome is NaN."""
+    require_columns(exams, EXAM_COLUMNS, file)
+    return pd.DataFrame(
         {
-            "patient_id": exams["exam_id"],
             "ecg_id": exams["exam_id"],
             "time": pd.to_numeric(exams["timey"], errors="coerce") * DAYS_PER_YEAR,
             "event": true_or_false(exams["death"], file.name),
             "age": exams["age"],
             "sex": 1 - true_or_false(exams["is_male"], file.name),
-            "row": np.arange(len(exams)),
             "normal_ecg": true_or_false(exams["normal_ecg"], file.name),
             "nn_predicted_age": exams["nn_predicted_age"],
         }
     )
-    checked = validate_follow_up(table, file.name, zero_time="half_day")
-    return Cohort(
-        "SaMi-Trop",
-        checked,
-        SAMI_TROP_SOURCE,
-        restricted=False,
-        simulated=False,
-        flow=(("exams", len(exams)),),
-    )
 
 
-def read_sami_trop_signals(
-    folder: Path | str, rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int16]:
-    """Return the packed signals (len(rows), 12, 1000) of the exams at `rows` (column ``row`` of the cohort)."""
-    tracings = read_tracings(Path(folder) / SAMI_TROP_TRACINGS, rows)
-    return np.stack([to_packed(tracing) for tracing in tracings])
-
-
-CODE15_RECORD = 4916206
-CODE15_CSV = "exams.csv"
-CODE15_PARTS = tuple(f"exams_part{number}.hdf5" for number in range(18))
-CODE15_FINDINGS = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
-CODE15_COLUMNS = (
-    *("exam_id", "age", "is_male", "nn_predicted_age", *CODE15_FINDINGS),
-    *("patient_id", "death", "timey", "normal_ecg", "trace_file"),
-)
-CODE15_SOURCE = "CODE-15 % (Zenodo 4916206), death from any cause"
-
-
-def read_code15(folder: Path | str) -> Cohort:
-    """Read the cohort: event = death, a patient's first exam (the only one with an outcome).
-
-    A time of 0 (death on the day of the exam, in years with few digits) counts as half a day. Columns beside the
-    schema's: ``waveform`` (hdf5 file), ``row`` (position in it), the six findings, ``normal_ecg``,
-    ``nn_predicted_age`` (the output of a network).
-
-    Raises
-    ------
-    InputError
-        If the csv or every part is missing, or a row breaks the schema.
-    """
-    file = Path(folder) / CODE15_CSV
-    exams = read_table(file)
-    require_columns(exams, CODE15_COLUMNS, file)
-    flow = [("exams", len(exams))]
-    exams["file_row"] = np.arange(len(exams))
-    followed = exams[exams["death"].notna()]
-    flow.append(("with an outcome (first exam of a patient)", len(followed)))
-    recordings = index_recordings(folder)
-    matched = followed.merge(recordings, on="exam_id", how="inner", validate="one_to_one")
-    flow.append(("with a recording on disk", len(matched)))
-    if len(matched) == 0:
-        raise InputError(
-            f"{folder}: no exam with an outcome has a recording here: download more parts."
-        )
-    matched = matched.sort_values("file_row")
-    table = pd.DataFrame(
-        {
-            "patient_id": matched["patient_id"],
-            "ecg_id": matched["exam_id"],
-            "waveform": matched["waveform"],
-            "row": matched["row"],
-            "time": pd.to_numeric(matched["timey"], errors="coerce") * DAYS_PER_YEAR,
-            "event": true_or_false(matched["death"], file.name),
-            "age": matched["age"],
-            "sex": 1 - true_or_false(matched["is_male"], file.name),
-            "normal_ecg": true_or_false(matched["normal_ecg"], file.name),
-            "nn_predicted_age": matched["nn_predicted_age"],
-        }
-        | {name: true_or_false(matched[name], file.name) for name in CODE15_FINDINGS}
-    )
-    checked = validate_follow_up(
-        table, f"{file.name} (exams with a recording)", zero_time="half_day"
-    )
-    return Cohort(
-        "CODE-15", checked, CODE15_SOURCE, restricted=False, simulated=False, flow=tuple(flow)
-    )
-
-
-def index_recordings(folder: Path | str) -> pd.DataFrame:
-    """Return ``exam_id``, ``waveform``, ``row`` of every recording in the parts on disk, dummies left out.
-
-    Raises
-    ------
-    InputError
-        If no part is there, a part cannot be read, or an exam stands in two places.
-    """
+def _index_recordings(folder: Path) -> pd.DataFrame:
+    """Return ``ecg_id``, ``waveform``, ``row`` of every recording in the parts on disk, dummies left out."""
     found = []
     for name in CODE15_PARTS:
-        path = Path(folder) / name
+        path = folder / name
         if not path.is_file():
             continue
         with open_hdf5(path) as stream:
@@ -276,28 +247,14 @@ def index_recordings(folder: Path | str) -> pd.DataFrame:
                     f"{path}: exam_id and tracings differ in length: download it again."
                 )
         real = np.flatnonzero(ids > 0)
-        found.append(pd.DataFrame({"exam_id": ids[real], "waveform": name, "row": real}))
+        found.append(pd.DataFrame({"ecg_id": ids[real], "waveform": name, "row": real}))
     if not found:
         raise InputError(
             f"{folder} holds no exams_part*.hdf5: download and unpack at least one part."
         )
     table = pd.concat(found, ignore_index=True)
-    if table["exam_id"].duplicated().any():
+    if table["ecg_id"].duplicated().any():
         raise InputError(
             f"{folder}: an exam stands in two places of the parts: download them again."
         )
     return table
-
-
-def read_code15_signals(folder: Path | str, table: pd.DataFrame) -> npt.NDArray[np.int16]:
-    """Return the packed signals (n, 12, 1000) of rows of the cohort's table, in their order.
-
-    About 200 kB a recording pass through memory while reading: call it in chunks of some thousands.
-    """
-    signals = np.empty((len(table), 12, 1000), dtype=np.int16)
-    for name, rows in table.groupby("waveform").indices.items():
-        if name not in CODE15_PARTS:
-            raise InputError(f"{name} is not a part of CODE-15 %: use the table of read_code15.")
-        tracings = read_tracings(Path(folder) / str(name), table["row"].to_numpy()[rows])
-        signals[rows] = [to_packed(tracing) for tracing in tracings]
-    return signals

@@ -13,7 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecgrepro.cohorts import brazil
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path
 from ecgrepro.progress import progress_bar
@@ -182,10 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base-url", default=ZENODO, help="server")
     given = parser.parse_args(arguments)
     if given.cohort == "sami-trop":
-        record, names = brazil.SAMI_TROP_RECORD, [brazil.SAMI_TROP_CSV, brazil.SAMI_TROP_ARCHIVE]
+        record, names = 4905618, ["exams.csv", "exams.zip"]
     else:
-        record = brazil.CODE15_RECORD
-        names = [brazil.CODE15_CSV, *(f"exams_part{part}.zip" for part in given.parts)]
+        record = 4916206
+        names = ["exams.csv", *(f"exams_part{part}.zip" for part in given.parts)]
     return command_status(
         lambda: "\n".join(map(str, download_record(record, names, given.out, given.base_url)))
     )
