@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from ecgrepro import signals, simulate
 from ecgrepro.biomarkers import Measurements, delineate, find_beats, measure, measure_many
 from ecgrepro.biomarkers.beats import AFTER, BEFORE, GRID
-from ecgrepro.biomarkers.criteria import intrinsicoid
+from ecgrepro.biomarkers.measure import intrinsicoid
 from ecgrepro.errors import InputError
 from ecgrepro.packing import Packed, open_packed, pack, pack_arrays
 from ecgrepro.plots.biomarkers import plot_agreement, plot_distributions, plot_median_beat
