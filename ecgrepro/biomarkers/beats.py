@@ -29,6 +29,7 @@ MIN_BEATS = 3
 """Fewer beats of one shape have no meaningful median."""
 
 _LOWEST_RATE = 100
+_DETECTION = 100  # samples/s of the function that finds QRS complexes
 _INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1-V6; the others are sums and differences
 _PAD = 1.0  # s of mirrored signal at both ends, so that filters settle outside the record
 _SAME_SHAPE = 0.85  # correlation over all leads from which two beats are of one kind
@@ -243,9 +244,6 @@ def _median_beat(fine: FloatArray, centres: IntArray) -> Beats:
     else:
         median = np.median(whole, axis=0)
     return Beats(onsets, used, regular, median, whole[:, list(_INDEPENDENT)])
-
-
-_DETECTION = 100  # samples/s of the detection function
 
 
 def find_qrs(fine: FloatArray, rate: int) -> IntArray:

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgrepro import signals
 from ecgrepro.biomarkers.beats import Beats, find_beats
-from ecgrepro.biomarkers.delineation import P_CONSISTENCY, Marks, delineate, ms, samples
-from ecgrepro.errors import InputError
+from ecgrepro.biomarkers.delineation import P_CONSISTENCY, Marks, delineate, ms, peaks, samples
 from ecgrepro.packing import Packed
 from ecgrepro.progress import progress_bar
 
@@ -25,7 +24,8 @@ IRREGULAR = 0.10
 _P_CONSISTENCY_IRREGULAR = 0.75  # fibrillation waves correlate by chance: ask for more
 _LONGEST_QRS_MS = 250  # longer than any heart's: noise
 _LIMB, _CHEST = slice(0, 6), slice(6, 12)
-_I, _II, _AVL, _V1, _V3, _V5, _V6 = 0, 1, 4, 6, 8, 10, 11
+_I, _II, _AVL, _V1, _V2, _V3, _V5, _V6 = 0, 1, 4, 6, 7, 8, 10, 11
+_ST_T_LEADS = [0, 1, 4, 8, 9, 10, 11]  # I, II, aVL, V3 to V6
 
 
 @dataclass(frozen=True)
@@ -246,19 +246,6 @@ def _t_axis(x: FloatArray, m: Marks) -> float:
     return _axis(x[:, round((m.qrs_off + m.t_peak) / 2) : round(m.t_off) + 1])
 
 
-def require_measurements(table: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    """Refuse a table that lacks a column of `Measurements`."""
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"the measurements lack {', '.join(missing)}: make them with measure_many."
-        )
-
-
-_I, _V1, _V2, _V5, _V6 = 0, 6, 7, 10, 11
-_ST_T_LEADS = (0, 1, 4, 8, 9, 10, 11)  # I, II, aVL, V3 to V6
-
-
 def intrinsicoid(qrs: FloatArray) -> float:
     """Time in ms from QRS onset to the last R peak, the later one of V5 and V6; NaN where neither has an R.
 
@@ -269,8 +256,8 @@ def intrinsicoid(qrs: FloatArray) -> float:
     """
     times = [NAN]
     for lead in qrs[[_V5, _V6]]:
-        inner = np.flatnonzero((lead[1:-1] >= lead[:-2]) & (lead[1:-1] > lead[2:])) + 1
-        inner = inner[lead[inner] > max(0.1, 0.5 * float(lead.max()))] if inner.size else inner
+        inner = peaks(lead)
+        inner = inner[lead[inner] > max(0.1, 0.5 * float(lead.max()))]
         if inner.size:
             times.append(ms(float(inner[-1])))
     return float(np.nanmax(times)) if len(times) > 1 else NAN
@@ -319,12 +306,13 @@ def st_t(x: FloatArray, m: Marks, tall: FloatArray) -> tuple[float, float]:
     """
     if not np.isfinite(m.t_peak + m.t_off):
         return NAN, NAN
-    leads = list(_ST_T_LEADS)
     j60 = min(round(m.qrs_off) + samples(60), x.shape[1] - 1)
-    st = np.nan_to_num(x[leads, j60])
+    st = np.nan_to_num(x[_ST_T_LEADS, j60])
     near = slice(max(round(m.t_peak) - samples(60), j60), round(m.t_off))
-    part = np.nan_to_num(x[leads, near])
+    part = np.nan_to_num(x[_ST_T_LEADS, near])
     if part.shape[1] == 0:
         return NAN, NAN
     turned = (part.min(axis=1) <= -0.1) & (-part.min(axis=1) > part.max(axis=1))
-    return float((st <= -0.05).sum()), float((turned & (np.nan_to_num(tall[leads]) >= 0.5)).sum())
+    return float((st <= -0.05).sum()), float(
+        (turned & (np.nan_to_num(tall[_ST_T_LEADS]) >= 0.5)).sum()
+    )
