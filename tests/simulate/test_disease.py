@@ -9,9 +9,8 @@ import pytest
 
 from ecgrepro.simulate.coding import read_statements
 from ecgrepro.simulate.disease import MAX_SEVERITY, NAMES, draw_states, scales
-from ecgrepro.simulate.metadata import assign_folds, draw_patients
-from ecgrepro.simulate.release import superclass_sets
-from ecgrepro.simulate.severity import WEIGHTS, severity_from_codes, visible_severity
+from ecgrepro.simulate.outcomes import WEIGHTS, severity_from_codes, visible_severity
+from ecgrepro.simulate.release import assign_folds, draw_patients, superclass_sets
 from tests.simulate.conftest import Population
 
 SUPERCLASSES = {"NORM": 0.436, "MI": 0.251, "STTC": 0.240, "CD": 0.225, "HYP": 0.122}

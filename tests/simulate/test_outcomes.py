@@ -23,7 +23,7 @@ from ecgrepro.simulate import (
     write_release,
 )
 from ecgrepro.simulate.disease import draw_states
-from ecgrepro.simulate.severity import visible_severity
+from ecgrepro.simulate.outcomes import visible_severity
 
 N = 5000
 

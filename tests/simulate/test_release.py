@@ -12,8 +12,8 @@ import wfdb
 from ecgrepro.errors import InputError
 from ecgrepro.simulate import write_release
 from ecgrepro.simulate.coding import read_statements
-from ecgrepro.simulate.metadata import COLUMNS
 from ecgrepro.simulate.recording import LEADS
+from ecgrepro.simulate.release import COLUMNS
 
 
 def digests(folder: Path) -> dict[str, str]:
