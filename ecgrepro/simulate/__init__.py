@@ -10,22 +10,18 @@ Bousseljot, Samek & Schaeffter, PhysioNet, https://doi.org/10.13026/kfzx-aw45, C
 
 from ecgrepro.simulate.outcomes import (
     HazardRatios,
-    null_outcomes,
     oracle_hazards,
     plant_outcomes,
     plantable_table,
-    severity_from_codes,
     write_cohorts,
 )
 from ecgrepro.simulate.release import write_release
 
 __all__ = [
     "HazardRatios",
-    "null_outcomes",
     "oracle_hazards",
     "plant_outcomes",
     "plantable_table",
-    "severity_from_codes",
     "write_cohorts",
     "write_release",
 ]

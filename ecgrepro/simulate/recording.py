@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgrepro.simulate.heart import DOWER, Hearts, Waves
-from ecgrepro.simulate.rhythm import Beats
+from ecgrepro.simulate.rhythm import BeatTimes
 
 Float32Array = NDArray[np.float32]
 
 SECONDS = 10
+_BLUR = 0.33  # samples: SD of the Gaussian that stands for the anti-aliasing low-pass
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 """Lead names and order of the release's headers."""
 
@@ -28,17 +29,12 @@ def _gather(values: NDArray, index: NDArray[np.intp]) -> NDArray:
     return np.take_along_axis(values, np.clip(index, 0, values.shape[1] - 1), axis=1)
 
 
-def _blur(rate: int) -> float:
-    """Width in s of the anti-aliasing low-pass: a Gaussian of 0.33 samples (SD)."""
-    return 0.33 / rate
-
-
 def _sum_waves(waves: Waves, tau: Float32Array, rate: int) -> Float32Array:
     """Sum of Gaussians times vectors at times tau (N, T); returns (N, 3, T).
 
     A Gaussian low-passed by a Gaussian is a Gaussian: wider, and lower by the ratio of the widths.
     """
-    wide = np.sqrt(waves.width**2 + _blur(rate) ** 2)
+    wide = np.sqrt(waves.width**2 + (_BLUR / rate) ** 2)
     vector = waves.vector * (waves.width / wide)[..., None]
     g = np.empty((tau.shape[0], wide.shape[1], tau.shape[1]), dtype=np.float32)
     for k in range(wide.shape[1]):
@@ -51,7 +47,7 @@ def _sum_waves(waves: Waves, tau: Float32Array, rate: int) -> Float32Array:
 
 
 def vectorcardiogram(
-    hearts: Hearts, beats: Beats, rate: int, rng: np.random.Generator
+    hearts: Hearts, beats: BeatTimes, rate: int, rng: np.random.Generator
 ) -> Float32Array:
     """Render the noise-free dipole in mV.
 
@@ -103,7 +99,7 @@ def vectorcardiogram(
 def _add_atrial(
     vcg: Float32Array,
     hearts: Hearts,
-    beats: Beats,
+    beats: BeatTimes,
     time: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> None:
@@ -171,14 +167,7 @@ class Disturbances:
 
     def take(self, rows: slice) -> "Disturbances":
         """The same for some of the records."""
-        return Disturbances(
-            self.drift[rows],
-            self.muscle[rows],
-            self.mains[rows],
-            self.burst_lead[rows],
-            self.burst_start[rows],
-            self.loose_lead[rows],
-        )
+        return Disturbances(**{name: values[rows] for name, values in vars(self).items()})
 
 
 def draw_disturbances(n: int, rng: np.random.Generator) -> Disturbances:

@@ -15,7 +15,7 @@ from ecgrepro.progress import progress_bar
 from ecgrepro.simulate.coding import assign_codes, read_statements
 from ecgrepro.simulate.disease import NAMES, draw_ages, draw_states
 from ecgrepro.simulate.heart import Hearts, build_hearts, frontal_axis
-from ecgrepro.simulate.outcomes import visible_severity
+from ecgrepro.simulate.outcomes import visible_severity, write_csv
 from ecgrepro.simulate.recording import (
     LEADS,
     SECONDS,
@@ -27,7 +27,7 @@ from ecgrepro.simulate.recording import (
     twelve_leads,
     vectorcardiogram,
 )
-from ecgrepro.simulate.rhythm import Beats, draw_beats
+from ecgrepro.simulate.rhythm import BeatTimes, draw_beats
 from ecgrepro.simulate.wording import draw_languages, write_report
 
 log = logging.getLogger(__name__)
@@ -35,15 +35,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 128  # part of what the bytes depend on: random numbers are drawn by chunk
 _SUFFIX = {100: "lr", 500: "hr"}
 _STREAMS = (
-    "people",
-    "states",
-    "beats",
-    "hearts",
-    "noise",
-    "codes",
-    "metadata",
-    "frailty",
-    "signal",
+    *("people", "states", "beats", "hearts", "noise", "codes", "metadata", "frailty", "signal"),
 )
 
 
@@ -90,13 +82,9 @@ def write_release(
     streams = dict(zip(_STREAMS, np.random.SeedSequence(seed).spawn(len(_STREAMS)), strict=True))
     rng = {name: np.random.default_rng(stream) for name, stream in streams.items()}
 
-    people = draw_patients(n_patients, rng["people"])
-    states = draw_states(
-        people["patient"].to_numpy(),
-        people["age"].to_numpy(),
-        people["male"].to_numpy(),
-        rng["states"],
-    )
+    people = draw_people(n_patients, rng["people"])
+    latent = (people[name].to_numpy() for name in ("patient", "age", "male"))
+    states = draw_states(*latent, rng["states"])
     states["age"], states["male"] = people["age"], people["male"]
     beats = draw_beats(states, rng["beats"])
     hearts = build_hearts(states, rng["hearts"])
@@ -109,13 +97,13 @@ def write_release(
     (out / "ptbxl_database.csv").unlink(missing_ok=True)
     for rate in rates:
         names = database[f"filename_{_SUFFIX[rate]}"].tolist()
-        _write_records(out, names, rate, hearts, beats, noise, streams["signal"], progress)
+        _write_records(out, names, rate, (hearts, beats, noise), streams["signal"], progress)
     statements = resources.files("ecgrepro.simulate") / "scp_statements.csv"
     with atomic_path(out / "scp_statements.csv") as temporary:
         temporary.write_bytes(statements.read_bytes())
     frailty = rng["frailty"].standard_normal(n_patients)[people["patient"].to_numpy()]
-    _write_csv(out / "truth.csv", _truth(people, states, axis, frailty))
-    _write_csv(out / "ptbxl_database.csv", database)
+    write_csv(out / "truth.csv", _truth(people, states, axis, frailty))
+    write_csv(out / "ptbxl_database.csv", database)
     log.info("simulated release: %d ECGs of %d patients at %s", len(database), n_patients, out)
     return out
 
@@ -148,43 +136,35 @@ def _truth(
     return truth
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-
-
 def _write_records(
     out: Path,
     names: list[str],
     rate: int,
-    hearts: Hearts,
-    beats: Beats,
-    noise: Disturbances,
+    drawn: tuple[Hearts, BeatTimes, Disturbances],
     stream: np.random.SeedSequence,
     progress: bool,
 ) -> None:
     """Write every record at one rate, `_CHUNK` at a time."""
     for folder in sorted({str(Path(name).parent) for name in names}):
         (out / folder).mkdir(parents=True, exist_ok=True)
+    hearts, beats, noise = drawn
     starts = range(0, len(names), _CHUNK)
-    children = np.random.SeedSequence(stream.entropy, spawn_key=(*stream.spawn_key, 0)).spawn(
-        len(starts)
-    )
+    # two independent streams a chunk, the same at every rate
+    seeds = [
+        [
+            np.random.SeedSequence(stream.entropy, spawn_key=(*stream.spawn_key, 0, chunk, k))
+            for k in range(2)
+        ]
+        for chunk in range(len(starts))
+    ]
     with progress_bar(len(names), f"simulate {rate} Hz", "ECG", progress) as bar:
-        for start, child in zip(starts, children, strict=True):
+        for start, chunk in zip(starts, seeds, strict=True):
             rows = slice(start, min(start + _CHUNK, len(names)))
-            waves, disturbance = (np.random.default_rng(c) for c in _twins(child))
+            waves, disturbance = map(np.random.default_rng, chunk)
             eight = project(vectorcardiogram(hearts.take(rows), beats.take(rows), rate, waves))
             add_disturbances(eight, noise.take(rows), rate, disturbance)
             write_wfdb(out, names[rows], digitize(twelve_leads(eight)), rate)
             bar.update(rows.stop - rows.start)
-
-
-def _twins(child: np.random.SeedSequence) -> list[np.random.SeedSequence]:
-    """Two independent streams of one chunk, the same at every rate."""
-    return [
-        np.random.SeedSequence(child.entropy, spawn_key=(*child.spawn_key, k)) for k in range(2)
-    ]
 
 
 def write_wfdb(out: Path, names: Sequence[str], samples: NDArray[np.int16], rate: int) -> None:
@@ -222,34 +202,12 @@ def write_wfdb(out: Path, names: Sequence[str], samples: NDArray[np.int16], rate
 FloatArray = NDArray[np.float64]
 
 COLUMNS = (
-    "ecg_id",
-    "patient_id",
-    "age",
-    "sex",
-    "height",
-    "weight",
-    "nurse",
-    "site",
-    "device",
-    "recording_date",
-    "report",
-    "scp_codes",
-    "heart_axis",
-    "infarction_stadium1",
-    "infarction_stadium2",
-    "validated_by",
-    "second_opinion",
-    "initial_autogenerated_report",
-    "validated_by_human",
-    "baseline_drift",
-    "static_noise",
-    "burst_noise",
-    "electrodes_problems",
-    "extra_beats",
-    "pacemaker",
-    "strat_fold",
-    "filename_lr",
-    "filename_hr",
+    *("ecg_id", "patient_id", "age", "sex", "height", "weight", "nurse", "site", "device"),
+    *("recording_date", "report", "scp_codes", "heart_axis"),
+    *("infarction_stadium1", "infarction_stadium2", "validated_by", "second_opinion"),
+    *("initial_autogenerated_report", "validated_by_human", "baseline_drift", "static_noise"),
+    *("burst_noise", "electrodes_problems", "extra_beats", "pacemaker", "strat_fold"),
+    *("filename_lr", "filename_hr"),
 )
 """The 28 columns of PTB-XL 1.0.3, in its order."""
 
@@ -262,7 +220,7 @@ _SUPERCLASS_ORDER = ("MI", "HYP", "CD", "STTC", "NORM")  # rare before common, f
 _BLANK = ""
 
 
-def draw_patients(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
+def draw_people(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draw who was recorded when.
 
     Returns
@@ -301,7 +259,7 @@ def draw_patients(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
     return table
 
 
-def assign_folds(
+def deal_folds(
     patient: NDArray[np.intp], superclasses: pd.Series, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     """Deal patients into folds 1 to 10, stratified by diagnosis and number of ECGs.
@@ -379,15 +337,14 @@ def build_database(
     table["heart_axis"] = np.where(blank[4] < 0.385, _BLANK, label)
     stage_1, stage_2 = _stages(codes, states["acute"].to_numpy(), rng)
     table["infarction_stadium1"], table["infarction_stadium2"] = stage_1, stage_2
-    fold = assign_folds(people["patient"].to_numpy(), superclasses, rng)
+    fold = deal_folds(people["patient"].to_numpy(), superclasses, rng)
     human = (rng.uniform(size=n) < 0.67) | (fold >= 9)  # the release checked its last folds
     doctor = rng.choice(7, n, p=[0.497, 0.417, 0.046, 0.014, 0.010, 0.008, 0.008]) * 1.0
     table["validated_by"] = np.where(blank[5] < 0.43, np.nan, doctor)
     table["second_opinion"] = rng.uniform(size=n) < 0.025
     table["initial_autogenerated_report"] = machine
     table["validated_by_human"] = human
-    for name, values in _noise_columns(noise, rng).items():
-        table[name] = values
+    table = table.assign(**_noise_columns(noise, rng))
     table["extra_beats"] = _extra_beats(codes, rng)
     table["pacemaker"] = ["ja, pacemaker" if "PACE" in code else _BLANK for code in codes]
     table["strat_fold"] = fold
@@ -429,24 +386,11 @@ def _noise_columns(noise: Disturbances, rng: np.random.Generator) -> dict[str, l
     n = noise.drift.size
     chest = ("", "", "V1", "V2", "V3", "V4", "V5", "V6")
     drift_places = (
-        " , V6",
-        " , V1",
-        " , II-AVF",
-        " , V3",
-        " , V2",
-        " , V5,V6",
-        " , alles",
-        " , v6",
+        *(" , V6", " , V1", " , II-AVF", " , V3", " , V2", " , V5,V6", " , alles", " , v6"),
     )
     static_places = (
-        " , I-AVR,  ",
-        " , I-AVF,  ",
-        " , alles,  ",
-        " , I-V1,  ",
-        " , I-V2,  ",
-        " , I-AVL,  ",
-        " , noisy recording,",
-        "leicht,  ,  ",
+        *(" , I-AVR,  ", " , I-AVF,  ", " , alles,  ", " , I-V1,  ", " , I-V2,  "),
+        *(" , I-AVL,  ", " , noisy recording,", "leicht,  ,  "),
     )
     where = rng.integers(0, 8, (2, n))
     drifting = noise.drift > 0.028 * np.exp(0.75 * 1.45)  # the upper 7.3 %
