@@ -83,8 +83,8 @@ def write_release(
     rng = {name: np.random.default_rng(stream) for name, stream in streams.items()}
 
     people = draw_people(n_patients, rng["people"])
-    latent = (people[name].to_numpy() for name in ("patient", "age", "male"))
-    states = draw_states(*latent, rng["states"])
+    patient, age, male = (people[name].to_numpy() for name in ("patient", "age", "male"))
+    states = draw_states(patient, age, male, rng["states"])
     states["age"], states["male"] = people["age"], people["male"]
     beats = draw_beats(states, rng["beats"])
     hearts = build_hearts(states, rng["hearts"])
