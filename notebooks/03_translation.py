@@ -40,7 +40,7 @@ from IPython.display import display
 from ecgrepro import ROOT, plots, runs
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.packing import open_packed
-from ecgrepro.plots.translation import plot_agreement, plot_vocabulary
+from ecgrepro.plots import plot_agreement, plot_vocabulary
 from ecgrepro.provenance import summarise
 from ecgrepro.ptbxl import open_release
 from ecgrepro.translate import (

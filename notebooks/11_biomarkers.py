@@ -56,8 +56,8 @@ from ecgrepro.biomarkers.delineation import ms
 from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.packing import open_packed
-from ecgrepro.plots.biomarkers import (
-    plot_agreement,
+from ecgrepro.plots import (
+    plot_bland_altman,
     plot_distributions,
     plot_median_beat,
 )
@@ -165,7 +165,7 @@ if about["simulated"]:
     agreement = pd.DataFrame(lines).T.round(1)
     display(agreement)
     display(
-        plot_agreement(
+        plot_bland_altman(
             compared, chapter.source, title="Measured against simulated truth"
         )
     )

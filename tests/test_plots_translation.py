@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from ecgrepro.errors import InputError
-from ecgrepro.plots.translation import plot_agreement, plot_vocabulary
+from ecgrepro.plots import plot_agreement, plot_vocabulary
 
 
 def test_vocabulary_states_the_share_of_the_commonest() -> None:

@@ -1,6 +1,6 @@
 """What a release holds: people, statements, confidence, and how many of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from ecgrepro.plots.style import (
     GROUP_COLORS,
     ORANGE,
     PALETTE,
+    VERMILION,
     BookFigure,
     add_title,
     annotate_source,
@@ -248,4 +249,102 @@ def plot_confidence(
     axes[-1].set_xlabel("Confidence of the statement (%)")
     add_title(fig, title)
     annotate_source(fig, source, note)
+    return fig
+
+
+@styled
+def plot_bland_altman(
+    pairs: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    source: str,
+    *,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw measured minus true against true, with the bias and the limits that hold 95 % of the differences.
+
+    Limits are quantiles and not 1.96 SD, because the differences have heavy tails. After Bland & Altman,
+    Lancet 1986; 1: 307.
+
+    Parameters
+    ----------
+    pairs
+        "PR interval (ms)" to (measured, true), (N,) each; pairs with NaN are left out. One panel each.
+    """
+    if not pairs:
+        raise InputError("pairs is empty: give at least one measurement with its truth.")
+    rows = (len(pairs) + 1) // 2
+    fig = new_figure(0.9 + 2.75 * rows)
+    axes = np.atleast_2d(fig.subplots(rows, 2)).ravel()
+    for ax, (name, (measured, true)) in zip(axes, pairs.items(), strict=False):
+        y, x = as_array(measured, 1, name), as_array(true, 1, name)
+        if x.shape != y.shape:
+            raise InputError(f"{name}: {y.size} measured and {x.size} true values do not pair.")
+        kept = np.isfinite(x + y)
+        x, gap = x[kept], (y - x)[kept]
+        ax.set_title(f"{name}, n = {count(x.size)}", fontsize=11)
+        ax.set_xlabel("true", fontsize=11)
+        ax.set_ylabel("measured − true", fontsize=11)
+        if x.size < 2:
+            continue
+        low, high = np.quantile(gap, [0.025, 0.975])
+        reach = 2.2 * max(abs(low), abs(high), 1e-9)
+        ax.scatter(x, np.clip(gap, -reach, reach), s=7, color=BLUE, alpha=0.35, linewidths=0)
+        for value, style in ((gap.mean(), "-"), (low, (0, (4, 2))), (high, (0, (4, 2)))):
+            ax.axhline(float(value), color=VERMILION, linewidth=1.4, linestyle=style)
+        text = f"bias {gap.mean():+.1f}; 95 % {low:+.0f} to {high:+.0f}".replace("-", "−")
+        ax.text(0.5, 0.97, text, transform=ax.transAxes, ha="center", va="top", fontsize=10,
+                color=ink(VERMILION), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
+        ax.set_ylim(-1.1 * reach, 1.1 * reach)
+    for ax in axes[len(pairs) :]:
+        ax.set_axis_off()
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    rule = "differences beyond the panel lie on its edge"
+    annotate_source(fig, source, "; ".join(part for part in (note, rule) if part))
+    return fig
+
+
+@styled
+def plot_distributions(
+    values: Mapping[str, ArrayLike],
+    source: str,
+    *,
+    limits: Mapping[str, Sequence[float]] | None = None,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw histograms of measurements, each with the thresholds from which it counts as abnormal.
+
+    Parameters
+    ----------
+    values
+        "QRS duration (ms)" to (N,) values; NaN is left out and its share written.
+    limits
+        The same names to thresholds, drawn dashed.
+    """
+    if not values:
+        raise InputError("values is empty: give at least one measurement.")
+    rows = (len(values) + 1) // 2
+    fig = new_figure(0.9 + 2.2 * rows)
+    axes = np.atleast_2d(fig.subplots(rows, 2)).ravel()
+    for ax, (name, column) in zip(axes, values.items(), strict=False):
+        x = as_array(column, 1, name)
+        seen = x[np.isfinite(x)]
+        missing = 1 - seen.size / max(x.size, 1)
+        ax.set_title(name + (f"\n{missing:.1%} not measured" if missing > 0 else ""), fontsize=11)
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+        if seen.size:
+            inner = np.quantile(seen, [0.002, 0.998])
+            edges = np.histogram_bin_edges(np.clip(seen, *inner), 40)
+            heights = np.histogram(np.clip(seen, *inner), edges)[0]
+            ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.5)
+        for limit in (limits or {}).get(name, ()):
+            ax.axvline(limit, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.4)
+    for ax in axes[len(values) :]:
+        ax.set_axis_off()
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    rule = "dashed: thresholds; the outermost 0.2 % at each side lie in the end bars"
+    annotate_source(fig, source, "; ".join(part for part in (note, rule) if part))
     return fig

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ecgrepro.errors import InputError
-from ecgrepro.plots.diagram import Box, arrow, canvas, draw_boxes
+from ecgrepro.plots.attention import Box, arrow, canvas, draw_boxes
 from ecgrepro.plots.style import (
     BLACK,
     BLUE,
