@@ -19,7 +19,7 @@ from ecgrepro.plots.ecg import (
     plot_reconstruction,
 )
 from ecgrepro.plots.forest import plot_forest, plot_projection, plot_retrieval
-from ecgrepro.plots.style import BookFigure, annotate_source, apply
+from ecgrepro.plots.style import BookFigure, apply
 from ecgrepro.plots.survival import (
     plot_calibration,
     plot_decision_curve,
@@ -40,7 +40,6 @@ from ecgrepro.plots.training import plot_history, plot_monitors
 
 __all__ = [
     "BookFigure",
-    "annotate_source",
     "apply",
     "plot_age_sex",
     "plot_agreement",
@@ -73,7 +72,3 @@ __all__ = [
     "plot_vocabulary",
     "plot_weights",
 ]
-
-from ecgrepro.plots.data import plot_confidence, plot_counts  # noqa: E402, F401
-from ecgrepro.plots.pipeline import plot_pipeline  # noqa: E402, F401
-from ecgrepro.plots.survival import plot_risk_histogram  # noqa: E402, F401

@@ -1,7 +1,7 @@
 """Attention maps in absolute weights: nothing is stretched to look more certain than it is."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,14 +18,12 @@ from ecgrepro.plots.style import (
     GREEN,
     GREY,
     LEADS,
-    ORANGE,
     PURPLE,
     SEQUENTIAL,
     VERMILION,
     BookFigure,
-    add_title,
-    annotate_source,
     as_array,
+    finish,
     ink,
     new_figure,
     styled,
@@ -37,7 +35,6 @@ def plot_lead_attention(
     maps: Mapping[str, ArrayLike],
     source: str,
     *,
-    leads: Sequence[str] = LEADS,
     difference: bool = False,
     title: str = "",
     note: str = "",
@@ -57,7 +54,7 @@ def plot_lead_attention(
     if not maps:
         raise InputError("maps is empty: give at least one named (12, 12) map.")
     arrays = {name: as_array(values, 2, name) for name, values in maps.items()}
-    n = len(leads)
+    n = len(LEADS)
     for name, array in arrays.items():
         if array.shape != (n, n):
             raise InputError(
@@ -72,8 +69,8 @@ def plot_lead_attention(
     norm = Normalize(-top, top) if difference else Normalize(0, max(top, 1 / n))
     for i, (ax, (name, array)) in enumerate(zip(axes, arrays.items(), strict=False)):
         ax.imshow(array, cmap=DIVERGING if difference else SEQUENTIAL, norm=norm)
-        ax.set_xticks(range(n), leads, rotation=90, fontsize=10)
-        ax.set_yticks(range(n), leads, fontsize=10)
+        ax.set_xticks(range(n), LEADS, rotation=90, fontsize=10)
+        ax.set_yticks(range(n), LEADS, fontsize=10)
         ax.set_title(name, fontsize=12)
         ax.set_xlabel("lead attended to")
         if i % columns == 0:
@@ -93,8 +90,7 @@ def plot_lead_attention(
     else:
         bar.set_label(f"Attention weight (share of a row); dashed: uniform, 1/{n} = {1 / n:.3f}")
         bar.ax.axvline(1 / n, color=VERMILION, linewidth=2, linestyle=(0, (2, 1)))
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     fig.draw_without_rendering()  # square panels and a colour bar settle only in the second layout
     return fig
 
@@ -107,12 +103,8 @@ def plot_temporal_attention(
     rate: float,
     source: str,
     *,
-    leads: Sequence[str] = LEADS,
-    show: Sequence[str] = ("II", "V2", "V5"),
-    receptive_field: float | None = None,
-    unit: str = "mV",
+    receptive_field: float,
     title: str = "",
-    note: str = "",
 ) -> BookFigure:
     """Draw temporal attention as the token windows it is made of, under the ECG, in absolute weights.
 
@@ -123,26 +115,24 @@ def plot_temporal_attention(
     Parameters
     ----------
     ecg
-        (12, samples) in `unit`, without padding.
+        (12, samples) in mV, without padding.
     weights
         (12, T') weight that each token receives (the map's mean over queries); a row sums to 1.
     windows_ms
         (T', 2) begin and end of each token's window in milliseconds of `ecg`, as
         `attribution.token_windows` gives them; parts outside it are cut.
-    show
-        Leads to draw, one panel each.
     receptive_field
         Seconds of signal that one token depends on.
     """
     signal, share = as_array(ecg, 2, "ecg"), as_array(weights, 2, "weights")
     spans = as_array(windows_ms, 2, "windows_ms") / 1000
-    if share.shape != (len(leads), len(spans)) or signal.shape[0] != len(leads):
+    if share.shape != (len(LEADS), len(spans)) or signal.shape[0] != len(LEADS):
         raise InputError(
             f"ecg {signal.shape}, weights {share.shape} and windows {spans.shape} do not fit "
-            f"{len(leads)} leads."
+            "12 leads."
         )
     uniform = 1 / len(spans)
-    rows = [list(leads).index(name) for name in show]
+    rows = [LEADS.index(name) for name in ("II", "V2", "V5")]
     duration = signal.shape[1] / rate
     top = 1.08 * max(float(np.nanmax(share[rows])), 1.5 * uniform)
     fig = new_figure(0.9 + 2.2 * len(rows))
@@ -162,47 +152,31 @@ def plot_temporal_attention(
         ax.axhline(uniform, color=VERMILION, linestyle=(0, (3, 1.5)), linewidth=1.5)
         ax.set(ylim=(0, top), xlim=(0, duration))
         ax.set_ylabel("Attention\n(share)", color=ink(BLUE))
-        ax.set_title(f"Lead {leads[row]}", fontsize=12)
+        ax.set_title(f"Lead {LEADS[row]}", fontsize=12)
         ax.grid(visible=False)
         trace = ax.twinx()
         trace.plot(times, signal[row], color=BLACK, linewidth=1.4)
-        trace.set_ylabel(f"ECG ({unit})")
+        trace.set_ylabel("ECG (mV)")
         trace.grid(visible=False)
         trace.spines["right"].set_visible(True)
         trace.margins(y=0.12)
-    axes[0].annotate(
-        f"uniform 1/{len(spans)} = {uniform:.3f}",
-        (0.995, 1.03),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        color=ink(VERMILION),
-        fontsize=11,
-    )
+    above: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "bottom"}
+    words = f"uniform 1/{len(spans)} = {uniform:.3f}"
+    axes[0].annotate(words, (0.995, 1.03), color=ink(VERMILION), fontsize=11, **above)
     axes[-1].set_xlabel("Time (s)")
-    if receptive_field is not None:
-        width = min(receptive_field, duration)
-        bar = Rectangle((0, 0.955 * top), width, 0.045 * top, color=GREY, alpha=0.85, linewidth=0)
-        axes[-1].add_patch(bar)
-        axes[-1].annotate(
-            f"grey bar: one token sees {receptive_field:.2g} s",
-            (0.995, 1.03),
-            xycoords="axes fraction",
-            ha="right",
-            va="bottom",
-            color=GREY,
-            fontsize=11,
-        )
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    width = min(receptive_field, duration)
+    bar = Rectangle((0, 0.955 * top), width, 0.045 * top, color=GREY, alpha=0.85, linewidth=0)
+    axes[-1].add_patch(bar)
+    words = f"grey bar: one token sees {receptive_field:.2g} s"
+    axes[-1].annotate(words, (0.995, 1.03), color=GREY, fontsize=11, **above)
+    return finish(fig, source, title)
 
 
-Point = tuple[float, float]
+class _Box(NamedTuple):
+    """A box of the drawing: left, top, width, height in inches, a bold line, and lines below it.
 
-
-class Box(NamedTuple):
-    """A box of the diagram: left, top, width, height in inches, a bold line, and lines below it."""
+    With `art` the text stays at the top, so that something can be drawn below it.
+    """
 
     x: float
     y: float
@@ -211,93 +185,70 @@ class Box(NamedTuple):
     head: str
     body: str
     color: str
-    changed: bool = False
     art: bool = False
 
-    def side(self, where: Literal["left", "right", "top", "bottom"], share: float = 0.5) -> Point:
-        """Return the point on one side, at `share` of its length."""
-        if where in ("left", "right"):
-            return (self.x + self.width * (where == "right"), self.y + share * self.height)
-        return (self.x + share * self.width, self.y + self.height * (where == "bottom"))
+    def top(self, share: float = 0.5) -> tuple[float, float]:
+        """Return a point on the upper edge."""
+        return self.x + share * self.width, self.y
 
+    def bottom(self, share: float = 0.5) -> tuple[float, float]:
+        """Return a point on the lower edge."""
+        return self.x + share * self.width, self.y + self.height
 
-def draw_boxes(ax: Axes, boxes: Sequence[Box]) -> None:
-    """Draw rounded boxes, their text centred; `changed` ones with a thick orange outline.
-
-    A box with `art` keeps its text at the top, so that something can be drawn below it.
-    """
-    for box in boxes:
+    def draw(self, ax: Axes) -> None:
+        """Draw a rounded box and its text."""
+        red, green, blue = (1 - 0.1 * (1 - c) for c in ink(self.color))
         shape = FancyBboxPatch(
-            (box.x, box.y),
-            box.width,
-            box.height,
+            (self.x, self.y),
+            self.width,
+            self.height,
             boxstyle="round,pad=0,rounding_size=0.09",
-            facecolor=_tint(box.color),
-            edgecolor=ORANGE if box.changed else box.color,
-            linewidth=3.0 if box.changed else 1.3,
+            facecolor=(red, green, blue),
+            edgecolor=self.color,
+            linewidth=1.3,
         )
         ax.add_patch(shape)
-        center = box.x + box.width / 2
-        lines = box.body.count("\n") + 1 if box.body else 0
-        middle = box.y + box.height / 2 - 0.5 * (0.2 + 0.175 * lines)
-        top = box.y + 0.12 if box.art else middle
-        style: dict[str, Any] = {"ha": "center", "va": "top"}
-        ax.text(center, top, box.head, weight="bold", fontsize=11.5, color=ink(box.color), **style)
-        ax.text(center, top + 0.22, box.body, fontsize=10.5, linespacing=1.15, **style)
+        center = self.x + self.width / 2
+        lines = self.body.count("\n") + 1 if self.body else 0
+        middle = self.y + self.height / 2 - 0.5 * (0.2 + 0.175 * lines)
+        top = self.y + 0.12 if self.art else middle
+        bold: dict[str, Any] = {"weight": "bold", "fontsize": 11.5, "color": ink(self.color)}
+        ax.text(center, top, self.head, ha="center", va="top", **bold)
+        plain: dict[str, Any] = {"fontsize": 10.5, "linespacing": 1.15}
+        ax.text(center, top + 0.22, self.body, ha="center", va="top", **plain)
 
 
-def _tint(color: str) -> tuple[float, float, float]:
-    rgb = np.array(ink(color))
-    light = 1 - 0.1 * (1 - rgb)
-    return (float(light[0]), float(light[1]), float(light[2]))
-
-
-def arrow(ax: Axes, start: Point, end: Point, color: str = GREY) -> None:
-    """Draw a straight arrow."""
-    style = {"arrowstyle": "-|>,head_width=0.28,head_length=0.5", "color": color, "linewidth": 1.8}
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    style = {"arrowstyle": "-|>,head_width=0.28,head_length=0.5", "color": GREY, "linewidth": 1.8}
     ax.annotate("", end, start, arrowprops={**style, "shrinkA": 0, "shrinkB": 0})
 
 
-def canvas(height: float, source: str, note: str) -> tuple[BookFigure, Axes]:
-    """Return a figure with one axis in inches, 7.5 wide, y pointing down."""
-    fig = new_figure(height + 0.45)
-    ax = fig.subplots()
-    ax.set(xlim=(0, 7.5), ylim=(height, 0), aspect="equal")
-    ax.set_axis_off()
-    annotate_source(fig, source, note)
-    return fig, ax
-
-
 @styled
-def plot_encoder(
-    *, source: str = "This book's dual attention encoder", note: str = ""
-) -> BookFigure:
+def plot_encoder() -> BookFigure:
     """Draw the dual attention encoder: leads kept apart, two parallel attentions, one latent vector.
 
     The small pictures in the two attentions are sketches, not results; sizes are those of an input
     of 12 x 1024 samples.
     """
-    fig, ax = canvas(8.4, source, note or "the two small maps are sketches")
+    fig = new_figure(8.85)
+    ax = fig.subplots()
+    ax.set(xlim=(0, 7.5), ylim=(8.4, 0), aspect="equal")  # inches, y pointing down
+    ax.set_axis_off()
+    finish(fig, "This book's dual attention encoder", "", "the two small maps are sketches")
     wide, left = 5.1, 1.2
-    stem = Box(
-        left,
-        1.05,
-        wide,
-        0.72,
-        "Stem, each lead on its own",
-        "grouped convolutions, 12 groups",
-        BLUE,
-    )
+    channels = "grouped convolutions, 12 groups"
+    stem = _Box(left, 1.05, wide, 0.72, "Stem, each lead on its own", channels, BLUE)
     blocks = "5 residual blocks along time, weights shared by the leads"
-    residual = Box(left, 2.1, wide, 0.72, "12 leads × 16 features × 32 tokens", blocks, BLUE)
+    residual = _Box(left, 2.1, wide, 0.72, "12 leads × 16 features × 32 tokens", blocks, BLUE)
     when = "12 maps of 32 × 32 tokens:\nwhich part of each lead"
-    temporal = Box(0.3, 3.25, 3.3, 2.45, "Temporal attention", when, GREEN, art=True)
+    temporal = _Box(0.3, 3.25, 3.3, 2.45, "Temporal attention", when, GREEN, art=True)
     which = "1 map of 12 × 12 leads:\nwhich lead looks at which"
-    cross = Box(3.9, 3.25, 3.3, 2.45, "Cross-lead attention", which, VERMILION, art=True)
-    merge = Box(left, 6.15, wide, 0.72, "Sum of both branches", "192 channels × 32 tokens", PURPLE)
+    cross = _Box(3.9, 3.25, 3.3, 2.45, "Cross-lead attention", which, VERMILION, art=True)
+    merge = _Box(left, 6.15, wide, 0.72, "Sum of both branches", "192 channels × 32 tokens", PURPLE)
     pools = "mean over time (256) | maximum over time (256),\neach after a linear layer"
-    latent = Box(left, 7.3, wide, 0.95, "z_ecg (512)", pools, PURPLE)
-    draw_boxes(ax, [stem, residual, temporal, cross, merge, latent])
+    latent = _Box(left, 7.3, wide, 0.95, "z_ecg (512)", pools, PURPLE)
+    for box in (stem, residual, temporal, cross, merge, latent):
+        box.draw(ax)
     t, beat = _beat()
     for i, gain in enumerate((0.6, 0.8, 0.5, -0.6, 0.35, 0.6)):
         ax.plot(
@@ -307,13 +258,13 @@ def plot_encoder(
     ax.text(left + wide + 0.06, 0.5, "12 × 1024", ha="left", va="center", fontsize=11)
     _sketch_windows(ax, 0.62, 5.45)
     _sketch_map(ax, 4.93, 4.2)
-    arrow(ax, (left + wide / 2, 0.75), stem.side("top"))
-    arrow(ax, stem.side("bottom"), residual.side("top"))
+    _arrow(ax, (left + wide / 2, 0.75), stem.top())
+    _arrow(ax, stem.bottom(), residual.top())
     for share, branch in ((0.15, temporal), (0.85, cross)):
-        x = residual.side("bottom", share)[0]
-        arrow(ax, residual.side("bottom", share), (x, branch.y))
-        arrow(ax, (x, branch.y + branch.height), (x, merge.y))
-    arrow(ax, merge.side("bottom"), latent.side("top"))
+        x = residual.bottom(share)[0]
+        _arrow(ax, residual.bottom(share), (x, branch.y))
+        _arrow(ax, (x, branch.y + branch.height), (x, merge.y))
+    _arrow(ax, merge.bottom(), latent.top())
     return fig
 
 

@@ -1,7 +1,6 @@
 """What the learned vectors know: retrieval, probes and comparisons, projections."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,9 @@ from ecgrepro.plots.style import (
     PALETTE,
     BookFigure,
     EndLabel,
-    add_title,
-    annotate_source,
     as_array,
     count,
+    finish,
     ink,
     label_ends,
     new_figure,
@@ -31,68 +29,50 @@ from ecgrepro.plots.style import (
 
 @styled
 def plot_retrieval(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
-    source: str,
-    *,
-    baselines: Mapping[str, str] = MappingProxyType({"chance": "chance"}),
-    title: str = "",
-    note: str = "",
+    table: pd.DataFrame, source: str, *, title: str = "", note: str = ""
 ) -> BookFigure:
-    """Draw recall at k against chance, one line a direction or model.
+    """Draw recall at k against chance, one line a direction.
 
     Parameters
     ----------
-    tables
-        Name to the table of `probing.retrieval`: index (or column) `k`, columns `recall`, the
-        baselines, and `low` and `high` where known. Shares between 0 and 1, drawn in percent. Or
-        the table of `probing.retrieval_both_ways`, index (direction, k).
-    baselines
-        Column to what it is called, drawn as broken lines. Where the tables disagree about one (their
-        galleries differ in size), each has its own, in its colour.
+    table
+        Of `probing.retrieval_both_ways`: index (direction, k), columns `recall`, `chance`, and `low` and `high` where
+        known. Shares between 0 and 1, drawn in percent. Where the galleries differ in size, each direction has its own
+        chance, in its colour.
     """
-    if isinstance(tables, pd.DataFrame):
-        tables = {
-            str(name): part.droplevel(0) for name, part in tables.groupby(level=0, sort=False)
-        }
-    if not tables:
-        raise InputError("tables is empty: give at least one table of recall by k.")
-    rows = {name: table.reset_index().sort_values("k") for name, table in tables.items()}
+    require_columns(table, ["recall", "chance"], "the table of recall")
+    rows = {
+        str(name): part.droplevel(0).reset_index().sort_values("k")
+        for name, part in table.groupby(level=0, sort=False)
+    }
     fig = new_figure(4.6)
     ax = fig.subplots()
     ends: list[EndLabel] = []
-    for i, (name, table) in enumerate(rows.items()):
-        require_columns(table, ["k", "recall", *baselines], f"the table of {name}")
+    for i, (name, part) in enumerate(rows.items()):
         color = PALETTE[i % len(PALETTE)]
-        k, recall = table["k"].to_numpy(float), 100 * table["recall"].to_numpy(float)
-        if {"low", "high"} <= set(table.columns):
-            ax.fill_between(
-                k, 100 * table["low"], 100 * table["high"], color=color, alpha=0.18, lw=0
-            )
+        k, recall = part["k"].to_numpy(float), 100 * part["recall"].to_numpy(float)
+        if {"low", "high"} <= set(part.columns):
+            low, high = 100 * part["low"], 100 * part["high"]
+            ax.fill_between(k, low, high, color=color, alpha=0.18, lw=0)
         ax.plot(k, recall, color=color, marker="o", markersize=5)
         ends.append(EndLabel(k[-1], recall[-1], name, color))
-    for (column, words), style in zip(
-        baselines.items(), ((4, 2), (1, 1.2), (6, 2, 1, 2)), strict=False
-    ):
-        values = [(table["k"].tolist(), table[column].tolist()) for table in rows.values()]
-        shared = all(value == values[0] for value in values)
-        for i, (name, (k, share)) in enumerate(zip(rows, values, strict=True)):
-            color = GREY if shared else PALETTE[i % len(PALETTE)]
-            percent = 100 * np.array(share)
-            ax.plot(k, percent, color=color, linestyle=(0, style), linewidth=1.6)
-            ends.append(
-                EndLabel(k[-1], percent[-1], words if shared else f"{words}: {name}", color)
-            )
-            if shared:
-                break
+    chances = [(part["k"].tolist(), part["chance"].tolist()) for part in rows.values()]
+    shared = all(chance == chances[0] for chance in chances)
+    for i, (name, (k, share)) in enumerate(zip(rows, chances, strict=True)):
+        color = GREY if shared else PALETTE[i % len(PALETTE)]
+        percent = 100 * np.array(share)
+        ax.plot(k, percent, color=color, linestyle=(0, (4, 2)), linewidth=1.6)
+        ends.append(EndLabel(k[-1], percent[-1], "chance" if shared else f"chance: {name}", color))
+        if shared:
+            break
     ax.set(
         xscale="log", xlabel="k (number of nearest candidates looked at)", ylabel="Recall at k (%)"
     )
-    ks = sorted({k for table in rows.values() for k in table["k"]})
+    ks = sorted({k for part in rows.values() for k in part["k"]})
     ax.set_xticks(ks, [count(k) for k in ks])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     label_ends(ax, ends)
     return fig
 
@@ -199,9 +179,7 @@ def plot_forest(
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -211,7 +189,6 @@ def plot_projection(
     source: str,
     *,
     explained: tuple[float, float] | None = None,
-    colors: Mapping[str, str] | None = None,
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -225,8 +202,6 @@ def plot_projection(
         (N,) class of each point.
     explained
         Share of the variance that each component holds, between 0 and 1.
-    colors
-        Class to colour; superclasses have theirs already.
     """
     xy = as_array(points, 2, "points")
     names = np.asarray(labels, dtype=object)
@@ -239,7 +214,7 @@ def plot_projection(
     classes = sorted(
         set(names), key=lambda c: (list(GROUP_COLORS).index(c) if c in GROUP_COLORS else 99, c)
     )
-    shades = {c: (colors or GROUP_COLORS).get(c, PALETTE[i % 7]) for i, c in enumerate(classes)}
+    shades = {c: GROUP_COLORS.get(c, PALETTE[i % 7]) for i, c in enumerate(classes)}
     size = float(np.clip(9000 / max(len(xy), 1), 7, 40))
     order = np.random.default_rng(0).permutation(len(xy))  # no class always on top of the others
     ax.scatter(
@@ -257,8 +232,7 @@ def plot_projection(
         else ["", ""]
     )
     ax.set(xlabel=f"Component 1{shares[0]}, no unit", ylabel=f"Component 2{shares[1]}, no unit")
-    add_title(fig, title)
-    annotate_source(fig, source, note or f"n = {count(len(xy))}")
+    finish(fig, source, title, note or f"n = {count(len(xy))}")
     fig.draw_without_rendering()
     centers = {
         c: np.nanmedian(xy[names == c], axis=0)

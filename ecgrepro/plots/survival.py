@@ -17,10 +17,9 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     EndLabel,
-    add_title,
-    annotate_source,
     as_array,
     count,
+    finish,
     ink,
     label_ends,
     new_figure,
@@ -28,14 +27,8 @@ from ecgrepro.plots.style import (
     styled,
 )
 
-DAYS = {"days": 1.0, "months": 30.4375, "years": 365.25}
-
-
-def days_in(unit: str) -> float:
-    """Return how many days a unit of time has."""
-    if unit not in DAYS:
-        raise InputError(f"unit is {unit!r}: choose {', '.join(DAYS)}.")
-    return DAYS[unit]
+YEAR = 365.25  # days
+BINS = 20  # of a histogram of follow-up
 
 
 @styled
@@ -43,8 +36,6 @@ def plot_kaplan_meier(
     curves: Mapping[str, pd.DataFrame],
     source: str,
     *,
-    unit: str = "years",
-    ylim: tuple[float, float] | None = None,
     suppress_below: int = 0,
     title: str = "",
     note: str = "",
@@ -55,18 +46,13 @@ def plot_kaplan_meier(
     ----------
     curves
         Group to the table of `survival.kaplan_meier`: `time` (days), `survival`, `low`, `high` and
-        `at_risk` (patients whose own time is at least `time`), one row a distinct time.
-    unit
-        Unit of the time axis: "days", "months" or "years".
-    ylim
-        Range of the survival axis; by default from just under the lowest band to 1, said in the axis
-        label when it does not begin at 0.
+        `at_risk` (patients whose own time is at least `time`), one row a distinct time. The survival axis begins just
+        under the lowest band, and says so.
     suppress_below
         Numbers at risk from 1 to below this are printed as "<10" (restricted cohorts).
     """
     if not curves:
         raise InputError("curves is empty: give at least one group.")
-    scale = days_in(unit)
     for name, table in curves.items():
         columns = ["time", "survival", "low", "high", "at_risk"]
         require_columns(table, columns, f"the curve of {name}")
@@ -77,21 +63,21 @@ def plot_kaplan_meier(
     colors = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(curves)}
     lowest, latest = 1.0, 0.0
     for name, table in curves.items():
-        time = table["time"].to_numpy(float) / scale
+        time = table["time"].to_numpy(float) / YEAR
         survival, low, high = (table[c].to_numpy(float) for c in ("survival", "low", "high"))
         ax.fill_between(time, low, high, step="post", color=colors[name], alpha=0.18, linewidth=0)
         ax.step(time, survival, where="post", color=colors[name])
         ends.append(EndLabel(float(time[-1]), float(survival[-1]), name, colors[name]))
         bounds = np.append(low[np.isfinite(low)], survival)
         lowest, latest = min(lowest, float(bounds.min())), max(latest, float(time[-1]))
-    bottom, top = ylim or (max(0.0, lowest - 0.08 * (1 - lowest) - 0.01), 1.0)
-    ax.set(xlim=(0, latest), ylim=(bottom, top))
+    bottom = max(0.0, lowest - 0.08 * (1 - lowest) - 0.01)
+    ax.set(xlim=(0, latest), ylim=(bottom, 1.0))
     cut = "" if bottom <= 0 else ",\naxis does not start at 0"
     ax.set_ylabel(f"Free of the event (%){cut}")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=None))
     ticks = [tick for tick in ax.get_xticks() if 0 <= tick <= latest * 1.001]
     ax.set_xticks(ticks)
-    ax.set_xlabel(f"Time since the ECG ({unit})")
+    ax.set_xlabel("Time since the ECG (years)")
     below = fig.add_subplot(grid[1], sharex=ax)
     below.set(ylim=(len(curves) - 0.4, -0.6), yticks=[])
     below.set_title("Number at risk", fontsize=11, pad=3)
@@ -100,7 +86,7 @@ def plot_kaplan_meier(
     below.spines[:].set_visible(False)
     for row, (name, table) in enumerate(curves.items()):
         for tick in ticks:
-            number = _at_risk(table, tick * scale)
+            number = _at_risk(table, tick * YEAR)
             hidden = 0 < number < suppress_below
             below.annotate(
                 f"<{suppress_below}" if hidden else count(number),
@@ -122,8 +108,7 @@ def plot_kaplan_meier(
             color=ink(colors[name]),
             annotation_clip=False,
         )
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     label_ends(ax, ends)
     return fig
 
@@ -140,8 +125,6 @@ def plot_follow_up(
     event: ArrayLike,
     source: str,
     *,
-    unit: str = "years",
-    bins: int = 20,
     suppress_below: int = 0,
     title: str = "",
     note: str = "",
@@ -163,12 +146,12 @@ def plot_follow_up(
         raise InputError(
             f"time has {days.size} rows and event {events.size}: give one of each a patient."
         )
-    t = days / days_in(unit)
+    t = days / YEAR
     last = float(t.max()) or 1.0
     if suppress_below:
         digit = 10 ** (np.floor(np.log10(last)) - 1)
         last = float(np.ceil(last / digit) * digit)
-    edges = np.linspace(0, last, bins + 1)
+    edges = np.linspace(0, last, BINS + 1)
     fig = new_figure(5.4)
     top, ax = fig.subplots(2, 1, sharex=True, height_ratios=[1, 1.2])
     still = np.array([(t >= edge).sum() for edge in edges], dtype=float)
@@ -177,7 +160,7 @@ def plot_follow_up(
     top.plot(edges, still, color=BLUE)
     top.set(ylim=(0, None), ylabel="Still followed\n(patients)")
     width = edges[1] - edges[0]
-    floor, hidden = np.zeros(bins), 0
+    floor, hidden = np.zeros(BINS), 0
     for code, color, word in ((1, VERMILION, "events"), (0, GREY, "censored")):
         heights = np.histogram(t[events == code], edges)[0]
         small = (heights > 0) & (heights < suppress_below)
@@ -191,15 +174,13 @@ def plot_follow_up(
         floor = floor + heights
     ax.set(
         ylabel="Ended per bar\n(patients)",
-        xlabel=f"Time since the ECG ({unit})",
+        xlabel="Time since the ECG (years)",
         xlim=(0, edges[-1]),
     )
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     fig.align_ylabels([top, ax])
-    add_title(fig, title)
     rule = f"{hidden} bars of fewer than {suppress_below} left out" if hidden else ""
-    annotate_source(fig, source, "; ".join(part for part in (note, rule) if part))
-    return fig
+    return finish(fig, source, title, note, rule)
 
 
 def _check_tables(tables: Mapping[str, pd.DataFrame], columns: list[str]) -> None:
@@ -255,9 +236,7 @@ def plot_calibration(
     ax.text(0.97 * top, 0.94 * top, "perfect", color=GREY, fontsize=11, **place)
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     ax.set(xlabel=f"Predicted risk by {horizon} (%)", ylabel=f"Observed risk by {horizon} (%)")
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -267,7 +246,6 @@ def plot_over_time(
     *,
     column: str = "auc",
     ylabel: str = "AUC(t) (0.5 = chance)",
-    unit: str = "years",
     reference: tuple[float, str] | None = (0.5, "chance"),
     title: str = "",
     note: str = "",
@@ -285,13 +263,12 @@ def plot_over_time(
         (value, what it means), drawn as a dashed line.
     """
     _check_tables(tables, ["time", column])
-    scale = days_in(unit)
     fig = new_figure(4.6)
     ax = fig.subplots()
     ends: list[EndLabel] = []
     for i, (name, table) in enumerate(tables.items()):
         rows = table.sort_values("time")
-        x, y = rows["time"].to_numpy(float) / scale, rows[column].to_numpy(float)
+        x, y = rows["time"].to_numpy(float) / YEAR, rows[column].to_numpy(float)
         color = PALETTE[i % len(PALETTE)]
         if {"low", "high"} <= set(rows.columns):
             ax.fill_between(x, rows["low"], rows["high"], color=color, alpha=0.16, linewidth=0)
@@ -300,10 +277,9 @@ def plot_over_time(
     if reference is not None:
         ax.axhline(reference[0], color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
         ends.append(EndLabel(0.0, reference[0], reference[1], GREY))
-    ax.set(xlabel=f"Horizon after the ECG ({unit})", ylabel=ylabel)
+    ax.set(xlabel="Horizon after the ECG (years)", ylabel=ylabel)
     ax.margins(x=0.03, y=0.08)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     label_ends(ax, ends)
     return fig
 
@@ -361,81 +337,8 @@ def plot_decision_curve(
     ax.set_ylim(-0.15 * best, 1.1 * best)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     ax.set(xlabel=f"Risk by {horizon} from which one acts (%)", ylabel="Net benefit (per patient)")
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     label_ends(ax, ends)
-    return fig
-
-
-@styled
-def plot_risk_histogram(
-    risk: ArrayLike,
-    event: ArrayLike,
-    source: str,
-    *,
-    xlabel: str = "Risk score (SD, standardised per fold)",
-    bins: int = 28,
-    suppress_below: int = 0,
-    title: str = "",
-    note: str = "",
-) -> BookFigure:
-    """Draw the distribution of the risk with and without a later event, each adding up to 100 %.
-
-    Scores of several folds must be standardised per fold before (log risk is known only up to a constant
-    for each model): pooled raw scores show two humps that are an artefact.
-
-    Parameters
-    ----------
-    risk, event
-        (N,) score, and 1 with an event, 0 without.
-    suppress_below
-        Bars of fewer people than this are left out (restricted cohorts).
-    """
-    score, events = as_array(risk, 1, "risk"), as_array(event, 1, "event")
-    if score.shape != events.shape:
-        raise InputError(
-            f"risk has {score.size} rows and event {events.size}: give one of each a patient."
-        )
-    kept = np.isfinite(score)
-    fig = new_figure(4.6)
-    ax = fig.subplots()
-    edges = (
-        np.histogram_bin_edges(score[kept], bins) if kept.any() else np.linspace(-1, 1, bins + 1)
-    )
-    hidden = 0
-    for i, (code, color, word) in enumerate(
-        ((0, BLUE, "without an event"), (1, VERMILION, "with an event"))
-    ):
-        part = score[kept & (events == code)]
-        heights = np.histogram(part, edges)[0]
-        small = (heights > 0) & (heights < suppress_below)
-        hidden += int(small.sum())
-        share = 100 * np.where(small, 0, heights) / max(part.size, 1)
-        ax.stairs(share, edges, fill=True, color=color, alpha=0.22)
-        ax.stairs(share, edges, color=color, linewidth=2)
-        middle = f"{count(part.size)} {word}"
-        if part.size:
-            middle += f"\nmedian {np.median(part):.2f}".replace("-", "\u2212")
-            ax.axvline(float(np.median(part)), color=color, linestyle=(0, (4, 2)), linewidth=1.5)
-        side = (0.015, "left") if code == 0 else (0.985, "right")
-        ax.text(
-            side[0],
-            0.97,
-            middle,
-            transform=ax.transAxes,
-            ha=side[1],
-            va="top",
-            color=ink(color),
-            weight="bold",
-            zorder=4 + i,
-        )
-    low, high = ax.get_ylim()
-    ax.set(ylim=(low, high * 1.22), xlabel=xlabel, ylabel="Share of the group (%)")
-    add_title(fig, title)
-    rule = f"{hidden} bars of fewer than {suppress_below} left out" if hidden else ""
-    annotate_source(
-        fig, source, "; ".join(part for part in (note, "dashed: medians", rule) if part)
-    )
     return fig
 
 
@@ -447,7 +350,6 @@ def plot_risk_scatter(
     *,
     event: ArrayLike | None = None,
     xlabel: str = "True log hazard (no unit)",
-    ylabel: str = "Predicted log risk (no unit)",
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -477,17 +379,10 @@ def plot_risk_scatter(
     ax.text(0.0, 1.02, text, transform=ax.transAxes, va="bottom", weight="bold")
     if event is not None:
         for x_end, word, color in ((0.76, "with event", VERMILION), (1.0, "without event", BLUE)):
-            style: dict[str, Any] = {
-                "color": ink(color),
-                "weight": "bold",
-                "ha": "right",
-                "va": "bottom",
-            }
-            ax.text(x_end, 1.02, word, transform=ax.transAxes, **style)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    add_title(fig, title)
-    annotate_source(fig, source, note or f"n = {count(int(both.sum()))}")
-    return fig
+            bold: dict[str, Any] = {"color": ink(color), "weight": "bold", "ha": "right"}
+            ax.text(x_end, 1.02, word, transform=ax.transAxes, va="bottom", **bold)
+    ax.set(xlabel=xlabel, ylabel="Predicted log risk (no unit)")
+    return finish(fig, source, title, note or f"n = {count(int(both.sum()))}")
 
 
 @styled
@@ -529,7 +424,6 @@ def plot_learning_curve(
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(sizes, [count(n) for n in sizes])
     ax.minorticks_off()
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     label_ends(ax, ends)
     return fig

@@ -20,15 +20,20 @@ from ecgrepro.plots.style import (
     SEQUENTIAL,
     VERMILION,
     BookFigure,
-    add_title,
-    annotate_source,
     as_array,
     count,
+    finish,
     ink,
     new_figure,
     require_columns,
     styled,
 )
+
+MARKS = (100, 300)
+"""Numbers of most frequent words at which `plot_vocabulary` writes their share."""
+
+MOST = 16
+"""Codes that `plot_agreement` draws, those with most records."""
 
 
 @styled
@@ -96,9 +101,7 @@ def plot_similarity(
     if groups is not None:
         ordered = [groups[int(i)] for i in order]
         _mark_groups(ax, ordered, outside=names is not None and n <= 30)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 def _mark_groups(ax: Axes, groups: Sequence[str], outside: bool) -> None:
@@ -111,33 +114,15 @@ def _mark_groups(ax: Axes, groups: Sequence[str], outside: bool) -> None:
             ax.axvline(start - 0.5, color="white", linewidth=1.6)
         color = ink(GROUP_COLORS.get(groups[start], PALETTE[i % len(PALETTE)]))
         middle = (start + end - 1) / 2
-        style: dict[str, Any] = {
-            "color": color,
-            "weight": "bold",
-            "fontsize": 11,
-            "annotation_clip": False,
-        }
+        style: dict[str, Any] = {"color": color, "weight": "bold", "fontsize": 11}
+        style |= {"annotation_clip": False, "textcoords": "offset points"}
         narrow = (end - start) / n < 0.09
-        ax.annotate(
-            groups[start],
-            (middle, -0.5),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="left" if narrow else "center",
-            va="bottom",
-            rotation=45 if narrow else 0,
-            **style,
-        )
+        turned: dict[str, Any] = {"ha": "left", "rotation": 45} if narrow else {"ha": "center"}
+        place = (middle, -0.5)
+        ax.annotate(groups[start], place, xytext=(0, 5), va="bottom", **turned, **style)
         if not outside:
-            ax.annotate(
-                groups[start],
-                (-0.5, middle),
-                xytext=(-5, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                **style,
-            )
+            place = (-0.5, middle)
+            ax.annotate(groups[start], place, xytext=(-5, 0), ha="right", va="center", **style)
 
 
 @styled
@@ -186,9 +171,7 @@ def plot_weights(
     fig.legend(
         handles, [f"confidence 0: {p}" for p in policies], loc="outside upper right", ncols=3
     )
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -234,9 +217,7 @@ def plot_text_ranks(
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.spines["left"].set_color(GREY)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -244,7 +225,6 @@ def plot_vocabulary(
     counts: Mapping[str, ArrayLike],
     source: str,
     *,
-    marks: tuple[int, ...] = (100, 300),
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -254,8 +234,6 @@ def plot_vocabulary(
     ----------
     counts
         (n_words,) occurrences of each distinct word, in any order, by language.
-    marks
-        Values of k at which the share is written.
     """
     if not counts:
         raise InputError(
@@ -270,20 +248,16 @@ def plot_vocabulary(
         share = 100 * np.cumsum(numbers) / numbers.sum()
         color = PALETTE[i % len(PALETTE)]
         ax.plot(np.arange(1, share.size + 1), share, color=color, linewidth=2)
-        stated = ", ".join(f"{share[k - 1]:.0f} % by {k}" for k in marks if k <= share.size)
+        stated = ", ".join(f"{share[k - 1]:.0f} % by {k}" for k in MARKS if k <= share.size)
         text = f"{name}: {count(numbers.size)} words" + (f", {stated}" if stated else "")
-        ax.text(
-            0.98, 0.06 + 0.09 * (len(counts) - 1 - i), text, transform=ax.transAxes, ha="right", fontsize=11,
-            color=ink(color),
-        )  # fmt: skip
-    for k in marks:
+        place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "fontsize": 11}
+        ax.text(0.98, 0.06 + 0.09 * (len(counts) - 1 - i), text, color=ink(color), **place)
+    for k in MARKS:
         ax.axvline(k, color=LIGHT, linewidth=1, zorder=0)
     ax.set(xscale="log", ylim=(0, 103), xlabel="Most frequent words taken together (number)")
     ax.set_ylabel("Share of all words (%)")
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -291,7 +265,6 @@ def plot_agreement(
     tables: Mapping[str, pd.DataFrame],
     source: str,
     *,
-    most: int = 16,
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -301,15 +274,13 @@ def plot_agreement(
     ----------
     tables
         By language, from `translation.agreement.scp_agreement`: index code, columns `records` and `recall`.
-    most
-        Draw the codes that most records have, this many of them.
     """
     if not tables:
         raise InputError("tables is empty: give the agreement of at least one language.")
     for name, table in tables.items():
         require_columns(table, ["records", "recall"], name)
     total = pd.concat([table["records"] for table in tables.values()]).groupby(level=0).sum()
-    codes = total.sort_values(ascending=False, kind="stable").index[:most]
+    codes = total.sort_values(ascending=False, kind="stable").index[:MOST]
     fig = new_figure(1.3 + 0.3 * len(codes))
     ax = fig.subplots()
     for i, (name, table) in enumerate(tables.items()):
@@ -326,6 +297,4 @@ def plot_agreement(
     ax.set_xlabel("Records with the code whose text mentions it (%)")
     ax.tick_params(axis="y", colors=ink(GREY))
     ax.legend(loc="lower left", title="language of the report")
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)

@@ -18,8 +18,7 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     EndLabel,
-    add_title,
-    annotate_source,
+    finish,
     ink,
     label_ends,
     new_figure,
@@ -34,9 +33,7 @@ def plot_history(
     columns: Sequence[str] | Mapping[str, str],
     source: str,
     *,
-    patterns: tuple[str, str] = ("train_{}", "validation_{}"),
     best_epoch: int | Mapping[str, int] | None = None,
-    log: bool = False,
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -47,13 +44,10 @@ def plot_history(
     history
         One row an epoch, the epoch as index or column `epoch`; or several runs by name, drawn over each other.
     columns
-        Losses to draw ("total", "align", ...), or a mapping from them to what the axis should say.
-    patterns
-        How a loss is called in the table for training and for validation. Either may be missing.
+        Losses to draw ("total", "align", ...), or a mapping from them to what the axis should say. In the table a loss
+        is called `train_total` and `validation_total`; either may be missing.
     best_epoch
         Epoch of the kept checkpoint (by run, if there are several), marked with a dot.
-    log
-        Logarithmic loss axis.
     """
     runs = {"": history} if isinstance(history, pd.DataFrame) else dict(history)
     names = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
@@ -68,11 +62,11 @@ def plot_history(
         found = False
         for i, (run, table) in enumerate(runs.items()):
             epochs = _epochs(table, run)
-            for split, pattern in zip(("training", "validation"), patterns, strict=True):
-                if pattern.format(column) not in table:
+            for split, prefix in (("training", "train_"), ("validation", "validation_")):
+                if prefix + column not in table:
                     continue
                 found = True
-                values = table[pattern.format(column)].to_numpy(float)
+                values = table[prefix + column].to_numpy(float)
                 color = (
                     (BLUE, VERMILION)[split == "validation"] if len(runs) == 1 else PALETTE[i % 7]
                 )
@@ -87,23 +81,21 @@ def plot_history(
                 )
                 if len(runs) == 1:
                     ends.append(_end(epochs, values, split, color))
-                elif not dashed or patterns[1].format(column) not in table:
+                elif not dashed or f"validation_{column}" not in table:
                     ends.append(_end(epochs, values, run, color))
                 chosen = best.get(run)
                 if chosen is not None and not dashed and (epochs == chosen).any():
                     value = float(values[epochs == chosen][0])
                     ax.plot(chosen, value, "o", color=color, markersize=8, markeredgecolor="white")
         if not found:
-            tried = " or ".join(pattern.format(column) for pattern in patterns)
-            raise InputError(f"history has no column {tried}: check the names or `patterns`.")
-        if log:
-            ax.set_yscale("log")
+            raise InputError(
+                f"history has no column train_{column} or validation_{column}: check the names."
+            )
         ax.set_ylabel(label)
         _epoch_axis(ax, runs)
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
-    add_title(fig, title)
     if len(runs) > 1:
         handles = [
             Line2D([], [], color=GREY, linestyle=(0, (3, 1.6)), linewidth=1.5),
@@ -111,7 +103,7 @@ def plot_history(
         ]
         fig.legend(handles, ["training", "validation"], loc="outside upper right", ncols=2)
     marked = "dot: kept checkpoint" if any(v is not None for v in best.values()) else ""
-    annotate_source(fig, source, "; ".join(part for part in (note, marked) if part))
+    finish(fig, source, title, note, marked)
     for ax, ends in zip(axes, labels, strict=True):
         label_ends(ax, ends)
     return fig
@@ -199,8 +191,7 @@ def plot_monitors(
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     for ax, ends in zip(axes, labels, strict=True):
         label_ends(ax, ends)
     return fig
