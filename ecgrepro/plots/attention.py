@@ -139,16 +139,9 @@ def plot_temporal_attention(
     axes = fig.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
     times = np.arange(signal.shape[1]) / rate
     for ax, row in zip(axes, rows, strict=True):
-        ax.bar(
-            spans[:, 0],
-            share[row],
-            width=np.diff(spans, axis=1)[:, 0],
-            align="edge",
-            color=BLUE,
-            alpha=0.35,
-            edgecolor="white",
-            linewidth=1,
-        )
+        widths = np.diff(spans, axis=1)[:, 0]
+        look: dict[str, Any] = {"color": BLUE, "alpha": 0.35, "edgecolor": "white"}
+        ax.bar(spans[:, 0], share[row], width=widths, align="edge", linewidth=1, **look)
         ax.axhline(uniform, color=VERMILION, linestyle=(0, (3, 1.5)), linewidth=1.5)
         ax.set(ylim=(0, top), xlim=(0, duration))
         ax.set_ylabel("Attention\n(share)", color=ink(BLUE))
@@ -299,13 +292,5 @@ def _sketch_map(ax: Axes, x: float, top: float) -> None:
         ax.add_patch(
             Rectangle(corner, size * 0.92, size * 0.92, color=VERMILION, alpha=shade, lw=0)
         )
-    ax.text(
-        x - 0.08,
-        top + 0.63,
-        "12 leads",
-        rotation=90,
-        ha="right",
-        va="center",
-        fontsize=10,
-        color=GREY,
-    )
+    beside: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "color": GREY}
+    ax.text(x - 0.08, top + 0.63, "12 leads", fontsize=10, **beside)

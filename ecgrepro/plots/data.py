@@ -68,16 +68,10 @@ def plot_age_sex(
         limit = max(limit, float(heights.max(initial=0)))
         ax.barh(edges[:-1], sign * heights, height=YEARS * 0.9, align="edge", color=color)
         middle = f", median {np.median(chosen):.0f} years" if chosen.size else ""
-        ax.text(
-            0.5 + 0.02 * sign,
-            1.02,
-            f"{count(chosen.size)} {word}{middle}",
-            transform=ax.transAxes,
-            ha="right" if sign < 0 else "left",
-            va="bottom",
-            color=ink(color),
-            weight="bold",
-        )
+        words = f"{count(chosen.size)} {word}{middle}"
+        side: dict[str, Any] = {"ha": "right" if sign < 0 else "left", "va": "bottom"}
+        bold: dict[str, Any] = {"color": ink(color), "weight": "bold", **side}
+        ax.text(0.5 + 0.02 * sign, 1.02, words, transform=ax.transAxes, **bold)
     ax.axvline(0, color="white", linewidth=1.5)
     ax.set(xlim=(-1.08 * limit, 1.08 * limit), ylabel="Age (years)", xlabel=f"Number of {unit}")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, symmetric=True))
@@ -121,28 +115,15 @@ def plot_code_frequency(
             ax.barh(y, row.zero, left=stated, color=color, height=0.78, linewidth=0, **hatched)
             share = 100 * row.zero / row.records if row.records else 0.0
             extra = f"  ({share:.0f} % at 0)" if row.zero else ""
-            ax.annotate(
-                f"{count(row.records)}{extra}",
-                (row.records, y),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=10,
-            )
+            offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
+            words = f"{count(row.records)}{extra}"
+            ax.annotate(words, (row.records, y), va="center", fontsize=10, **offset)
             ticks.append(y)
             names.append(row.code)
             y += 1
-        ax.text(
-            0.995,
-            (start + y - 1) / 2,
-            group,
-            transform=ax.get_yaxis_transform(),
-            ha="right",
-            va="center",
-            weight="bold",
-            fontsize=13,
-            color=ink(color),
-        )
+        beside: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right"}
+        beside |= {"va": "center", "weight": "bold", "fontsize": 13, "color": ink(color)}
+        ax.text(0.995, (start + y - 1) / 2, group, **beside)
         y += 0.6
     ax.set_yticks(ticks, names, fontsize=10.5)
     ax.set(ylim=(y - 0.8, -0.8), xlabel="Number of records")

@@ -121,16 +121,10 @@ def plot_paper(
             ax.plot(times, y + trace, color=BLACK, linewidth=1.15, solid_joinstyle="round")
             if x:
                 ax.plot([margin_left + x] * 2, [y - 2, y + 2], color=BLACK, linewidth=1.0)
-            ax.text(
-                margin_left + x + 1.5,
-                y + high + 0.8,
-                lead,
-                fontsize=15,
-                weight="bold",
-                va="bottom",
-                zorder=1.5,  # under the traces: a name must not hide a wave
-                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
-            )
+            # under the traces: a name must not hide a wave
+            paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0, "alpha": 0.8}
+            name: dict[str, Any] = {"fontsize": 15, "weight": "bold", "zorder": 1.5, "bbox": paper}
+            ax.text(margin_left + x + 1.5, y + high + 0.8, lead, va="bottom", **name)
         y -= low
     if title:
         fig.text(0.012, 1 - 3.0 / total, title, fontsize=17, weight="bold", va="top")

@@ -1,6 +1,7 @@
 """What the learned vectors know: retrieval, probes and comparisons, projections."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from ecgrepro.errors import InputError
 from ecgrepro.plots.style import (
     BLUE,
+    DASHED,
     GREY,
     GROUP_COLORS,
     PALETTE,
@@ -119,17 +121,11 @@ def plot_forest(
     for row in table.to_dict("records"):
         if "group" in row and row["group"] != previous:
             y += 0.25 if previous is not None else 0
-            ax.annotate(
-                str(row["group"]),
-                (0, y),
-                xycoords=ax.get_yaxis_transform(),
-                xytext=(6, 0),
-                textcoords="offset points",
-                weight="bold",
-                va="center",
-                fontsize=11.5,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
+            heading: dict[str, Any] = {"weight": "bold", "va": "center", "fontsize": 11.5}
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points"}
+            edge = ax.get_yaxis_transform()
+            ax.annotate(str(row["group"]), (0, y), xycoords=edge, bbox=white, **offset, **heading)
             previous = row["group"]
             y += 0.75
         color = BLUE if not highlight or row["label"] in highlight else GREY
@@ -140,15 +136,8 @@ def plot_forest(
         text = f"{row['estimate']:.{digits}f}"
         if interval:
             text += f"  ({row['low']:.{digits}f}–{row['high']:.{digits}f})"
-        ax.text(
-            1.02,
-            y,
-            text,
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            fontsize=11,
-            color=ink(color),
-        )
+        beside: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center"}
+        ax.text(1.02, y, text, fontsize=11, color=ink(color), **beside)
         sizes = [
             f"{word} = {count(row[word])}" if word == "n" else f"{count(row[word])} {word}"
             for word in ("n", "events")
@@ -158,17 +147,10 @@ def plot_forest(
         ticks.append(y)
         y += 1
     if reference is not None:
-        ax.axvline(reference, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
-        ax.text(
-            reference,
-            1.01,
-            f"{reference_label} {reference:g}",
-            transform=ax.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=10.5,
-            color=ink(GREY),
-        )
+        ax.axvline(reference, zorder=1, **DASHED)
+        above: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center"}
+        label = f"{reference_label} {reference:g}"
+        ax.text(reference, 1.01, label, va="bottom", fontsize=10.5, color=ink(GREY), **above)
     if log:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -217,14 +199,9 @@ def plot_projection(
     shades = {c: GROUP_COLORS.get(c, PALETTE[i % 7]) for i, c in enumerate(classes)}
     size = float(np.clip(9000 / max(len(xy), 1), 7, 40))
     order = np.random.default_rng(0).permutation(len(xy))  # no class always on top of the others
-    ax.scatter(
-        xy[order, 0],
-        xy[order, 1],
-        s=size,
-        c=[shades[c] for c in names[order]],
-        alpha=0.55,
-        linewidths=0,
-    )
+    shade = [shades[c] for c in names[order]]
+    x, y = xy[order].T
+    ax.scatter(x, y, s=size, c=shade, alpha=0.55, linewidths=0)
     ax.set_aspect("equal", adjustable="datalim")
     shares = (
         [f" ({100 * share:.0f} % of the variance)" for share in explained]
@@ -243,14 +220,10 @@ def plot_projection(
     line = 1.6 * 14 * fig.dpi / 72
     heights = spread([pixels[c][1] for c in pixels], [line] * len(pixels))
     for (c, pixel), y in zip(pixels.items(), heights, strict=True):
-        ax.annotate(
-            f"{c} ({count(int((names == c).sum()))})",
-            tuple(ax.transData.inverted().transform((pixel[0], y))),
-            ha="center",
-            va="center",
-            fontsize=13,
-            weight="bold",
-            color=ink(shades[c]),
-            path_effects=[withStroke(linewidth=3.5, foreground="white")],
-        )
+        name = f"{c} ({count(int((names == c).sum()))})"
+        place = tuple(ax.transData.inverted().transform((pixel[0], y)))
+        halo = [withStroke(linewidth=3.5, foreground="white")]
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 13}
+        color = ink(shades[c])
+        ax.annotate(name, place, weight="bold", color=color, path_effects=halo, **middle)
     return fig

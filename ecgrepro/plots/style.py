@@ -48,6 +48,12 @@ GROUP_COLORS: Mapping[str, str] = MappingProxyType(
 )
 """One colour a diagnostic superclass (and for form and rhythm statements) in every figure."""
 
+DASHED: Any = MappingProxyType({"color": GREY, "linestyle": (0, (4, 2)), "linewidth": 1.4})
+"""A level to compare with: chance, no effect, a threshold."""
+
+BESIDE: Any = MappingProxyType({"xytext": (7, 0), "textcoords": "offset points", "va": "center"})
+"""Of a text just right of a point."""
+
 SEQUENTIAL = "YlGnBu"
 DIVERGING = LinearSegmentedColormap.from_list(
     "book_diverging", ["#2B7BBA", "#92C5DE", "#FAFAFA", "#F4A582", "#D6483C"]
@@ -212,12 +218,10 @@ def label_ends(ax: Axes, labels: Sequence[EndLabel], size: float = 11) -> None:
             label.text,
             (1.0, y / height),
             xycoords="axes fraction",
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
             color=ink(label.color),
             fontsize=size,
             annotation_clip=False,
+            **BESIDE,
         )
 
 

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from ecgrepro.errors import InputError
 from ecgrepro.plots.style import (
+    BESIDE,
     BLUE,
+    DASHED,
     GREY,
     PALETTE,
     SKY,
@@ -85,29 +87,14 @@ def plot_kaplan_meier(
     below.grid(visible=False)
     below.spines[:].set_visible(False)
     for row, (name, table) in enumerate(curves.items()):
+        style: dict[str, Any] = {"color": ink(colors[name]), "annotation_clip": False}
         for tick in ticks:
             number = _at_risk(table, tick * YEAR)
-            hidden = 0 < number < suppress_below
-            below.annotate(
-                f"<{suppress_below}" if hidden else count(number),
-                (tick, row),
-                ha="center" if tick else "left",
-                va="center",
-                fontsize=10.5,
-                color=ink(colors[name]),
-                annotation_clip=False,
-            )
-        below.annotate(
-            name,
-            (1.0, row),
-            xycoords=below.get_yaxis_transform(),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=11,
-            color=ink(colors[name]),
-            annotation_clip=False,
-        )
+            shown = f"<{suppress_below}" if 0 < number < suppress_below else count(number)
+            side = "center" if tick else "left"
+            below.annotate(shown, (tick, row), ha=side, va="center", fontsize=10.5, **style)
+        edge = below.get_yaxis_transform()
+        below.annotate(name, (1.0, row), xycoords=edge, fontsize=11, **BESIDE, **style)
     finish(fig, source, title, note)
     label_ends(ax, ends)
     return fig
@@ -168,15 +155,11 @@ def plot_follow_up(
         heights = np.where(small, 0, heights)
         total = int((events == code).sum())
         label = f"{word}: {f'<{suppress_below}' if 0 < total < suppress_below else count(total)}"
-        ax.bar(
-            edges[:-1], heights, width * 0.92, bottom=floor, align="edge", color=color, label=label
-        )
+        bars: dict[str, Any] = {"align": "edge", "color": color, "label": label}
+        ax.bar(edges[:-1], heights, width * 0.92, bottom=floor, **bars)
         floor = floor + heights
-    ax.set(
-        ylabel="Ended per bar\n(patients)",
-        xlabel="Time since the ECG (years)",
-        xlim=(0, edges[-1]),
-    )
+    ax.set(xlabel="Time since the ECG (years)", xlim=(0, edges[-1]))
+    ax.set_ylabel("Ended per bar\n(patients)")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     fig.align_ylabels([top, ax])
     rule = f"{hidden} bars of fewer than {suppress_below} left out" if hidden else ""
@@ -231,7 +214,7 @@ def plot_calibration(
         for drawn in (rows, line):
             columns = [c for c in ("expected", "observed", "high") if c in drawn]
             top = max(top, 104 * float(np.nanmax(drawn[columns].to_numpy(float), initial=0.01)))
-    ax.plot([0, top], [0, top], color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
+    ax.plot([0, top], [0, top], zorder=1, **DASHED)
     place: dict[str, Any] = {"ha": "right", "va": "bottom", "rotation": 45}
     ax.text(0.97 * top, 0.94 * top, "perfect", color=GREY, fontsize=11, **place)
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
@@ -275,7 +258,7 @@ def plot_over_time(
         ax.plot(x, y, color=color, marker="o", markersize=4)
         ends.append(EndLabel(x[-1], y[-1], name, color))
     if reference is not None:
-        ax.axhline(reference[0], color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
+        ax.axhline(reference[0], zorder=1, **DASHED)
         ends.append(EndLabel(0.0, reference[0], reference[1], GREY))
     ax.set(xlabel="Horizon after the ECG (years)", ylabel=ylabel)
     ax.margins(x=0.03, y=0.08)
@@ -309,14 +292,11 @@ def plot_decision_curve(
     ends: list[EndLabel] = []
     everybody = next(iter(tables.values())).sort_values("threshold")
     x, y = everybody["threshold"].to_numpy(float), everybody["all"].to_numpy(float)
-    best = float(
-        np.nanmax([np.nanmax(t[["model", "all"]].to_numpy(float)) for t in tables.values()])
-    )
-    best = max(best, 1e-3)
+    tops = [np.nanmax(table[["model", "all"]].to_numpy(float)) for table in tables.values()]
+    best = max(float(np.nanmax(tops)), 1e-3)
     ax.plot(x, y, color=GREY, linestyle=(0, (1, 1.2)))
-    visible = np.flatnonzero(
-        y > 0.02 * best
-    )  # the line soon leaves the axis: name it where it crosses 0
+    # the line soon leaves the axis: name it where it crosses 0
+    visible = np.flatnonzero(y > 0.02 * best)
     at = int(visible[-1]) if visible.size else 0
     offset: dict[str, Any] = {"xytext": (8, 2), "textcoords": "offset points"}
     ax.annotate("treat all", (x[at], max(float(y[at]), 0.0)), color=ink(GREY), **offset)
@@ -327,12 +307,9 @@ def plot_decision_curve(
         ax.plot(x, y, color=color)
         known = np.flatnonzero(np.isfinite(y))  # NaN where follow-up ends before the horizon
         if known.size:
-            ends.append(
-                EndLabel(
-                    x[known[-1]], float(np.clip(y[known[-1]], -0.15 * best, best)), name, color
-                )
-            )
-    ax.axhline(0, color=GREY, linewidth=1.4, linestyle=(0, (4, 2)))
+            last = known[-1]
+            ends.append(EndLabel(x[last], float(np.clip(y[last], -0.15 * best, best)), name, color))
+    ax.axhline(0, **DASHED)
     ends.append(EndLabel(float(x[-1]), 0.0, "treat nobody", GREY))
     ax.set_ylim(-0.15 * best, 1.1 * best)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
@@ -418,7 +395,7 @@ def plot_learning_curve(
         ax.plot(x, y, "o-", color=color, markersize=6)
         ends.append(EndLabel(x[-1], y[-1], str(label), color))
     for name, value in (references or {}).items():
-        ax.axhline(value, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
+        ax.axhline(value, zorder=1, **DASHED)
         ends.append(EndLabel(float(table["n"].max()), value, name, GREY))
     sizes = sorted(table["n"].unique())
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)

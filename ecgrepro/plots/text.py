@@ -155,14 +155,9 @@ def plot_weights(
             y = i - 0.34 + (j + 0.5) * height
             weight = float(row[policy])
             ax.barh(y, weight, height=height * 0.88, color=colors[j % len(colors)])
-            ax.annotate(
-                f"{weight:.2f}" if weight else "0: the statement is lost",
-                (weight, y),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=10.5,
-            )
+            words = f"{weight:.2f}" if weight else "0: the statement is lost"
+            offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
+            ax.annotate(words, (weight, y), va="center", fontsize=10.5, **offset)
     ax.set(xlim=(0, 1.12), ylim=(n - 0.55, -0.75), yticks=[])
     ax.set_xticks(np.linspace(0, 1, 6))
     ax.set_xlabel("Weight in the text vector (share, sums to 1)")
@@ -201,17 +196,12 @@ def plot_text_ranks(
         ax.plot(np.arange(1, share.size + 1), share, color=color, marker="o", markersize=3.5)
         ax.plot([1], [share[0]], "o", color=color, markersize=9)
         lead_in = f"{name}: " if name else ""
-        ax.text(
-            0.98,
-            0.97 - 0.19 * i,
+        words = (
             f"{lead_in}most frequent text {share[0]:.1f} % of records\n"
-            f"{count(share.size)} distinct texts, effective number {effective:.1f}",
-            transform=ax.transAxes,
-            ha="right",
-            va="top",
-            fontsize=11,
-            color=ink(color),
+            f"{count(share.size)} distinct texts, effective number {effective:.1f}"
         )
+        corner: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top"}
+        ax.text(0.98, 0.97 - 0.19 * i, words, fontsize=11, color=ink(color), **corner)
     ax.set(xscale="log", yscale="log", xlabel="Rank of the text (1 = most frequent)")
     ax.set_ylabel("Share of records (%)")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

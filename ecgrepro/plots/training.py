@@ -1,6 +1,7 @@
 """What happened during training: losses and monitors by epoch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ecgrepro.errors import InputError
 from ecgrepro.plots.style import (
     BLUE,
+    DASHED,
     GREY,
     PALETTE,
     VERMILION,
@@ -25,6 +27,11 @@ from ecgrepro.plots.style import (
     require_columns,
     styled,
 )
+
+_LINES: dict[bool, dict[str, Any]] = {
+    True: {"linestyle": (0, (3, 1.6)), "linewidth": 1.5},  # training
+    False: {"linestyle": "-", "linewidth": 2.2},  # validation
+}
 
 
 @styled
@@ -67,18 +74,11 @@ def plot_history(
                     continue
                 found = True
                 values = table[prefix + column].to_numpy(float)
-                color = (
-                    (BLUE, VERMILION)[split == "validation"] if len(runs) == 1 else PALETTE[i % 7]
-                )
                 dashed = split == "training"
-                ax.plot(
-                    epochs,
-                    values,
-                    color=color,
-                    linestyle=(0, (3, 1.6)) if dashed else "-",
-                    linewidth=1.5 if dashed else 2.2,
-                    marker="o" if epochs.size == 1 else None,
-                )
+                own = BLUE if dashed else VERMILION
+                color = own if len(runs) == 1 else PALETTE[i % 7]
+                marker = "o" if epochs.size == 1 else None
+                ax.plot(epochs, values, color=color, marker=marker, **_LINES[dashed])
                 if len(runs) == 1:
                     ends.append(_end(epochs, values, split, color))
                 elif not dashed or f"validation_{column}" not in table:
@@ -97,10 +97,7 @@ def plot_history(
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
     if len(runs) > 1:
-        handles = [
-            Line2D([], [], color=GREY, linestyle=(0, (3, 1.6)), linewidth=1.5),
-            Line2D([], [], color=GREY, linewidth=2.2),
-        ]
+        handles = [Line2D([], [], color=GREY, **_LINES[dashed]) for dashed in (True, False)]
         fig.legend(handles, ["training", "validation"], loc="outside upper right", ncols=2)
     marked = "dot: kept checkpoint" if any(v is not None for v in best.values()) else ""
     finish(fig, source, title, note, marked)
@@ -173,21 +170,14 @@ def plot_monitors(
         _epoch_axis(ax, runs)
         if references and column in references:
             value, text = references[column]
-            ax.axhline(value, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4)
+            ax.axhline(value, **DASHED)
             low, high = ax.get_ylim()
             above = value < (low + high) / 2
-            ax.annotate(
-                text,
-                (0.99, value),
-                xycoords=ax.get_yaxis_transform(),
-                ha="right",
-                xytext=(0, 3 if above else -3),
-                textcoords="offset points",
-                va="bottom" if above else "top",
-                fontsize=10.5,
-                color=ink(GREY),
-                path_effects=[withStroke(linewidth=3, foreground="white")],
-            )
+            offset: dict[str, Any] = {"xytext": (0, 3 if above else -3), "ha": "right"}
+            offset |= {"textcoords": "offset points", "va": "bottom" if above else "top"}
+            halo = [withStroke(linewidth=3, foreground="white")]
+            look: dict[str, Any] = {"fontsize": 10.5, "color": ink(GREY), "path_effects": halo}
+            ax.annotate(text, (0.99, value), xycoords=ax.get_yaxis_transform(), **offset, **look)
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
