@@ -62,8 +62,8 @@ def test_a_valid_table_comes_back_with_settled_types_and_its_rows():
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("event", 2, "column event is 2: give 0 or 1"),
-        ("event", "yes", "column event is 'yes': give a finite number"),
+        ("event", 2, r"column event is '2': give 0 or 1 \(1 seen, 0 censored\)"),
+        ("event", "yes", r"column event is 'yes': give 0 or 1 \(1 seen"),
         ("event", None, "column event is empty"),
         ("time", -3, "column time is negative: leave out patients whose event came before"),
         ("time", 0, "column time is 0: .*zero_time='half_day'"),
@@ -75,7 +75,8 @@ def test_a_valid_table_comes_back_with_settled_types_and_its_rows():
         ("ecg_id", "", "column ecg_id is empty"),
         ("age", 300, "column age is 300: .*leave the cell empty"),
         ("age", -1, "column age is -1"),
-        ("sex", 3, "column sex is 3: give 0 or 1"),
+        ("sex", 3, r"column sex is '3': give 0 or 1 \(0 male, 1 female\)"),
+        ("sex", "M", r"column sex is 'M': give 0 or 1 \(0 male, 1 female\)"),
     ],
 )
 def test_errors_name_file_row_and_column(column, value, words):
@@ -182,6 +183,17 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "ragged.csv").write_text("patient_id,time\n1,2\n1,2,3,4\n")
     with pytest.raises(InputError, match=r"ragged\.csv is not a readable csv .*line 3"):
         read_follow_up(tmp_path / "ragged.csv")
+    for text, word in (
+        ("a;b\n1;2\n", "semicolons"),
+        ("sep=;\na;b\n", "semicolons"),
+        ("a\tb\n", "tabs"),
+    ):
+        (tmp_path / "other.csv").write_text(text)
+        with pytest.raises(InputError, match=rf"other\.csv is separated by {word}: save it with"):
+            read_follow_up(tmp_path / "other.csv")
+    (tmp_path / "wide.csv").write_text("patient_id,time\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"wide\.csv is not written in UTF-8"):
+        read_follow_up(tmp_path / "wide.csv")
     (tmp_path / "bad.csv").write_text("patient_id,ecg_id,time,event\n7,1,30,1\n8,2,-4,0\n")
     with pytest.raises(InputError, match=r"^bad\.csv, row 3: column time is negative"):
         read_follow_up(tmp_path / "bad.csv")

@@ -39,11 +39,9 @@ RATE = 400
 """Samples per second."""
 
 UNIT_MV = 0.1
-"""Millivolts per unit: the files are in 1e-4 V."""
+"""Millivolts per unit: the files are in 1e-4 V.
 
-SAMPLES = 4096
-"""Stored samples: 10.24 s; shorter recordings (2,800 samples, 7 s) are padded with zeros on both sides.
-
+A recording has 4,096 samples (10.24 s); shorter ones (2,800 samples, 7 s) are padded with zeros on both sides.
 The leads are in the order DI, DII, DIII, aVR, aVL, aVF, V1 to V6, which is `signals.LEADS`.
 """
 

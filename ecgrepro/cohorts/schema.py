@@ -164,16 +164,18 @@ def validate_follow_up(
     keys = [name for name in ("patient_id", "ecg_id", "waveform") if name in out.columns]
     for column in keys:
         out[column] = identifiers(out[column], source)
-    out["event"] = binary(out["event"], source).astype(np.int64)
+    out["event"] = binary(out["event"], source, "1 seen, 0 censored").astype(np.int64)
     out["time"] = _times(out["time"], out["event"] == 1, source, max_time, zero_time)
     if "age" in out.columns:
         age = out["age"] = numbers(out["age"], source)
         remedy = f"give years from 0 to {OLDEST:g}, or leave the cell empty (PTB-XL's 300 means over 89 or unknown)"
         refuse_values((age < 0) | (age > OLDEST), source, age, remedy)
     if "sex" in out.columns:
-        out["sex"] = binary(out["sex"], source, missing_allowed=True)
+        out["sex"] = binary(out["sex"], source, "0 male, 1 female", missing_allowed=True)
     if "competing" in out.columns:
-        out["competing"] = binary(out["competing"], source).astype(np.int64)
+        out["competing"] = binary(out["competing"], source, "1 another event came first").astype(
+            np.int64
+        )
         both = (out["competing"] == 1) & (out["event"] == 1)
         refuse(both, source, "competing", "is 1 where event is 1", "an outcome is one or the other")
     if one_row_per_patient:
@@ -217,12 +219,18 @@ def _times(
 def read_table(file: Path) -> pd.DataFrame:
     """Read a csv without guessing; a missing, empty or ragged file is an `InputError` that names it."""
     try:
-        return pd.read_csv(file, low_memory=False, encoding="utf-8-sig")
+        table = pd.read_csv(file, low_memory=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{file} is missing: check the path.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not written in UTF-8: save it as csv in UTF-8.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{file} is not a readable csv ({reason}): repair it.") from None
+    for sign, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(table.columns) == 1 and sign in table.columns[0]:
+            raise InputError(f"{file} is separated by {word}: save it with commas.")
+    return table
 
 
 def require_columns(table: pd.DataFrame, columns: tuple[str, ...], source: str | Path) -> None:
@@ -275,12 +283,15 @@ def numbers(column: pd.Series, source: str) -> pd.Series:
     return values
 
 
-def binary(column: pd.Series, source: str, missing_allowed: bool = False) -> pd.Series:
-    """Return 0.0, 1.0 or (where allowed) NaN; anything else is an `InputError`."""
-    values = numbers(column, source)
+def binary(
+    column: pd.Series, source: str, meaning: str, missing_allowed: bool = False
+) -> pd.Series:
+    """Return 0.0, 1.0 or (where allowed) NaN; anything else is an `InputError` that says the coding."""
+    blank, values = is_blank(column), pd.to_numeric(column, errors="coerce").astype(np.float64)
+    remedy = f"give 0 or 1 ({meaning})"
     if not missing_allowed:
-        refuse(values.isna(), source, str(column.name), "is empty", "give 0 or 1")
-    refuse_values(~values.isin([0.0, 1.0]) & values.notna(), source, values, "give 0 or 1")
+        refuse(blank, source, str(column.name), "is empty", remedy)
+    refuse_values(~values.isin([0.0, 1.0]) & ~blank, source, column.astype("string"), remedy)
     return values
 
 
