@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ecgrepro.cohorts import brazil
-from ecgrepro.cohorts.brazil import read_tracings, recorded_span, to_packed
+from ecgrepro.cohorts.brazil import read_tracings, to_packed, unpadded_span
 from ecgrepro.errors import InputError
 from ecgrepro.signals import INVALID
 
@@ -145,7 +145,7 @@ def test_padding_is_taken_away_and_rows_are_checked(sami):
     signals = read_tracings(sami / "exams.hdf5", [1, 5, 1])
     assert signals.shape == (3, 12, 4096)
     np.testing.assert_array_equal(signals[0], signals[2])
-    assert recorded_span(signals[0]) == slice(648, 3448)
+    assert unpadded_span(signals[0]) == slice(648, 3448)
     np.testing.assert_allclose(np.abs(signals[0]).max(axis=1), np.arange(1, 13), rtol=0.01)  # mV
     assert (to_packed(np.zeros((12, 4096), np.float32)) == INVALID).all()
     with pytest.raises(InputError, match="there is no row 12"):

@@ -71,7 +71,8 @@ def read_sami_trop(folder: Path | str) -> Cohort:
     table = table.assign(waveform=SAMI_TROP_TRACINGS, row=np.arange(len(exams)))
     checked = validate_follow_up(table, file.name, zero_time="half_day")
     label = "SaMi-Trop (Zenodo 4905618), death from any cause"
-    return Cohort("SaMi-Trop", checked, label, False, False, flow=(("exams", len(exams)),))
+    flow = (("exams", len(exams)),)
+    return Cohort("SaMi-Trop", checked, label, restricted=False, simulated=False, flow=flow)
 
 
 def read_code15(folder: Path | str) -> Cohort:
@@ -107,7 +108,7 @@ def read_code15(folder: Path | str) -> Cohort:
     words = f"{file.name} (exams with a recording)"
     checked = validate_follow_up(matched, words, zero_time="half_day")
     label = "CODE-15 % (Zenodo 4916206), death from any cause"
-    return Cohort("CODE-15", checked, label, False, False, flow)
+    return Cohort("CODE-15", checked, label, restricted=False, simulated=False, flow=flow)
 
 
 def read_signals(folder: Path | str, table: pd.DataFrame) -> npt.NDArray[np.int16]:
@@ -177,7 +178,7 @@ def to_packed(tracing: npt.NDArray[np.float32], rate: float = RATE) -> npt.NDArr
     int16 array (12, 1000)
         Centred; `signals.INVALID` where nothing was recorded, and everywhere for an empty recording.
     """
-    span = recorded_span(tracing)
+    span = unpadded_span(tracing)
     length = 10 * MODEL_RATE
     if span.start == span.stop:
         return np.full((len(tracing), length), INVALID, dtype=np.int16)
@@ -188,7 +189,7 @@ def to_packed(tracing: npt.NDArray[np.float32], rate: float = RATE) -> npt.NDArr
     return padded.astype(np.int16)
 
 
-def recorded_span(tracing: npt.NDArray[np.float32]) -> slice:
+def unpadded_span(tracing: npt.NDArray[np.float32]) -> slice:
     """Return the samples between the first and the last that is not zero in every lead."""
     used = np.flatnonzero((tracing != 0).any(axis=0))
     return slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)

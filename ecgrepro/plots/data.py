@@ -19,11 +19,11 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     as_array,
+    check_columns,
     count,
     finish,
     ink,
     new_figure,
-    require_columns,
     styled,
 )
 
@@ -94,7 +94,7 @@ def plot_code_frequency(
         Columns `code`, `group` (a superclass, "form" or "rhythm"), `records` (number of records with
         the code) and `zero` (those of them in which its confidence is 0, "not known").
     """
-    require_columns(table, ["code", "group", "records", "zero"], "table")
+    check_columns(table, ["code", "group", "records", "zero"], "table")
     order = [g for g in GROUP_COLORS if (table["group"] == g).any()]
     order += sorted(set(table["group"]) - set(order))
     parts = [

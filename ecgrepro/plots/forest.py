@@ -18,12 +18,12 @@ from ecgrepro.plots.style import (
     BookFigure,
     EndLabel,
     as_array,
+    check_columns,
     count,
     finish,
     ink,
     label_ends,
     new_figure,
-    require_columns,
     spread,
     styled,
 )
@@ -42,7 +42,7 @@ def plot_retrieval(
         known. Shares between 0 and 1, drawn in percent. Where the galleries differ in size, each direction has its own
         chance, in its colour.
     """
-    require_columns(table, ["recall", "chance"], "the table of recall")
+    check_columns(table, ["recall", "chance"], "the table of recall")
     rows = {
         str(name): part.droplevel(0).reset_index().sort_values("k")
         for name, part in table.groupby(level=0, sort=False)
@@ -110,7 +110,7 @@ def plot_forest(
     log
         Logarithmic axis, for ratios.
     """
-    require_columns(table, ["label", "estimate", "low", "high"], "table")
+    check_columns(table, ["label", "estimate", "low", "high"], "table")
     if table.empty:
         raise InputError("table is empty: there is no estimate to draw.")
     fig = new_figure(

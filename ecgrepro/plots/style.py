@@ -252,7 +252,7 @@ def as_array(values: ArrayLike, ndim: int, name: str) -> NDArray[np.float64]:
     return array
 
 
-def require_columns(table: Any, columns: Sequence[str], name: str) -> None:
+def check_columns(table: Any, columns: Sequence[str], name: str) -> None:
     """Refuse a table in which a needed column is missing, naming what is there."""
     missing = [column for column in columns if column not in table.columns]
     if missing:

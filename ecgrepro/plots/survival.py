@@ -20,12 +20,12 @@ from ecgrepro.plots.style import (
     BookFigure,
     EndLabel,
     as_array,
+    check_columns,
     count,
     finish,
     ink,
     label_ends,
     new_figure,
-    require_columns,
     styled,
 )
 
@@ -57,7 +57,7 @@ def plot_kaplan_meier(
         raise InputError("curves is empty: give at least one group.")
     for name, table in curves.items():
         columns = ["time", "survival", "low", "high", "at_risk"]
-        require_columns(table, columns, f"the curve of {name}")
+        check_columns(table, columns, f"the curve of {name}")
     fig = new_figure(4.5 + 0.34 * len(curves))
     grid = fig.add_gridspec(2, 1, height_ratios=[4.4, 0.45 + 0.36 * len(curves)])
     ax = fig.add_subplot(grid[0])
@@ -170,7 +170,7 @@ def _check_tables(tables: Mapping[str, pd.DataFrame], columns: list[str]) -> Non
     if not tables:
         raise InputError(f"tables is empty: give at least one table with {', '.join(columns)}.")
     for name, table in tables.items():
-        require_columns(table, columns, f"the table of {name}")
+        check_columns(table, columns, f"the table of {name}")
 
 
 @styled
@@ -382,7 +382,7 @@ def plot_learning_curve(
     references
         Name to value of levels drawn as dashed lines: an oracle, chance.
     """
-    require_columns(table, ["label", "n", "estimate"], "table")
+    check_columns(table, ["label", "n", "estimate"], "table")
     fig = new_figure(4.8)
     ax = fig.subplots()
     ends: list[EndLabel] = []

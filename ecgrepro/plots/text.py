@@ -21,11 +21,11 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     as_array,
+    check_columns,
     count,
     finish,
     ink,
     new_figure,
-    require_columns,
     styled,
 )
 
@@ -136,7 +136,7 @@ def plot_weights(
     table
         Columns `statement` and `confidence` (%), then one column of weights a policy, which sum to 1.
     """
-    require_columns(table, ["statement", "confidence"], "table")
+    check_columns(table, ["statement", "confidence"], "table")
     policies = [c for c in table.columns if c not in ("statement", "confidence")]
     if not policies:
         raise InputError(
@@ -268,7 +268,7 @@ def plot_agreement(
     if not tables:
         raise InputError("tables is empty: give the agreement of at least one language.")
     for name, table in tables.items():
-        require_columns(table, ["records", "recall"], name)
+        check_columns(table, ["records", "recall"], name)
     total = pd.concat([table["records"] for table in tables.values()]).groupby(level=0).sum()
     codes = total.sort_values(ascending=False, kind="stable").index[:MOST]
     fig = new_figure(1.3 + 0.3 * len(codes))

@@ -20,11 +20,11 @@ from ecgrepro.plots.style import (
     VERMILION,
     BookFigure,
     EndLabel,
+    check_columns,
     finish,
     ink,
     label_ends,
     new_figure,
-    require_columns,
     styled,
 )
 
@@ -109,7 +109,7 @@ def plot_history(
 def _epochs(table: pd.DataFrame, run: str) -> NDArray[np.float64]:
     if table.index.name == "epoch":
         return table.index.to_numpy(float)
-    require_columns(table, ["epoch"], f"history {run}".strip())
+    check_columns(table, ["epoch"], f"history {run}".strip())
     return table["epoch"].to_numpy(float)
 
 
@@ -159,7 +159,7 @@ def plot_monitors(
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
         ends: list[EndLabel] = []
         for i, (run, table) in enumerate(runs.items()):
-            require_columns(table, [column], f"history {run}".strip())
+            check_columns(table, [column], f"history {run}".strip())
             epochs, values = _epochs(table, run), table[column].to_numpy(float)
             color = PALETTE[i % len(PALETTE)]
             ax.plot(epochs, values, color=color, marker="o" if epochs.size == 1 else None)

@@ -12,7 +12,7 @@ Float32Array = NDArray[np.float32]
 
 SECONDS = 10
 _BLUR = 0.33  # samples: SD of the Gaussian that stands for the anti-aliasing low-pass
-LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
+HEADER_LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 """Lead names and order of the release's headers."""
 
 
@@ -128,7 +128,7 @@ def project(vcg: Float32Array) -> Float32Array:
 
 
 def twelve_leads(eight: Float32Array) -> Float32Array:
-    """Complete I, II, V1-V6 (N, 8, T) to twelve leads (N, 12, T), in the order of `LEADS`.
+    """Complete I, II, V1-V6 (N, 8, T) to twelve leads (N, 12, T), in the order of `HEADER_LEADS`.
 
     Einthoven: III = II - I. Goldberger: aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
     """

@@ -17,7 +17,7 @@ from ecgrepro.simulate.disease import NAMES, draw_ages, draw_states
 from ecgrepro.simulate.heart import Hearts, build_hearts, frontal_axis
 from ecgrepro.simulate.outcomes import visible_severity, write_csv
 from ecgrepro.simulate.recording import (
-    LEADS,
+    HEADER_LEADS,
     SECONDS,
     Disturbances,
     add_disturbances,
@@ -177,7 +177,7 @@ def write_wfdb(out: Path, names: Sequence[str], samples: NDArray[np.int16], rate
     names
         Paths below `out` without suffix, N of them.
     samples
-        Shape (N, 10 * rate, 12), 1000 units per mV, leads in the order of `recording.LEADS`.
+        Shape (N, 10 * rate, 12), 1000 units per mV, leads in the order of `recording.HEADER_LEADS`.
     rate
         Samples per second.
     """
@@ -190,7 +190,7 @@ def write_wfdb(out: Path, names: Sequence[str], samples: NDArray[np.int16], rate
         lines = [f"{stem} 12 {rate} {SECONDS * rate}"]
         lines += [
             f"{stem}.dat 16 1000.0(0)/mV 16 0 {a} {c} 0 {lead}"
-            for a, c, lead in zip(start, check, LEADS, strict=True)
+            for a, c, lead in zip(start, check, HEADER_LEADS, strict=True)
         ]
         # unbuffered writes of whole files: opening is what costs time here
         with open(f"{root}/{name}.dat", "wb", buffering=0) as stream:
