@@ -83,15 +83,11 @@ class Hearts:
 
     def take(self, rows: slice) -> "Hearts":
         """The same for some of the records."""
-        return Hearts(
-            self.qrs.take(rows),
-            self.t.take(rows),
-            self.p.take(rows),
-            self.spike.take(rows),
-            self.ectopic.take(rows),
-            self.fibrillation[rows],
-            self.flutter[rows],
-        )
+        parts = {
+            name: part.take(rows) if isinstance(part, Waves) else part[rows]
+            for name, part in vars(self).items()
+        }
+        return Hearts(**parts)
 
 
 def build_hearts(states: pd.DataFrame, rng: np.random.Generator) -> Hearts:
