@@ -7,6 +7,7 @@ Goldberger. Amplitude-modulated Gaussians as ECG waves: McSharry et al., IEEE Tr
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ class Hearts:
 
     def take(self, rows: slice) -> "Hearts":
         """The same for some of the records."""
-        parts = {
+        parts: dict[str, Any] = {
             name: part.take(rows) if isinstance(part, Waves) else part[rows]
             for name, part in vars(self).items()
         }
