@@ -30,6 +30,8 @@ from ecgrepro.simulate.disease import (
 
 FloatArray = NDArray[np.float64]
 
+log = logging.getLogger(__name__)
+
 DAYS_A_MONTH = 365.25 / 12
 MAX_DAYS = int(88 * DAYS_A_MONTH)
 # administrative follow-up: recruitment was spread evenly over the years, the data close on one day
@@ -43,6 +45,50 @@ _AGES = (40.0, 81.0)
 _MIN_SIZE = 20
 _HYP_SIZE = 11_575  # of the study's UKB-HYP
 _STREAMS = ("learning", "hyp", "mi", "null")
+
+_RATE_WEIGHT = 0.30  # per 12 beats/min above 72, clipped to 48 below and 126 above
+_QRS_WEIGHT = 0.10  # per 10 ms above 92
+_T_WEIGHT = 0.25  # per unit of the flatness that everybody has some of
+_CEILING = 4.5  # SDs: nobody is infinitely ill
+_TYPICAL = 0.75  # mean severity of a coded case: what a code says about the size of its disease
+
+_CODES: dict[str, tuple[str, ...]] = {
+    "IMI": ("inferior",),
+    "ILMI": ("inferior", "lateral"),
+    "IPMI": ("inferior", "posterior"),
+    "IPLMI": ("inferior", "posterior", "lateral"),
+    "ASMI": ("anteroseptal",),
+    "ALMI": ("anterior", "lateral"),
+    **{f"INJ{region}": ("injury",) for region in INJURY_REGIONS},
+    **{f"ISC{region or '_'}": ("ischemia",) for region in ISCHEMIA_REGIONS},
+    **dict.fromkeys(("NDT", "NT_", "LOWT", "TAB_"), ("flat_t",)),
+    **dict.fromkeys(("CRBBB", "IRBBB"), ("rbbb",)),
+    **dict.fromkeys(("CLBBB", "ILBBB"), ("lbbb",)),
+    "PMI": ("posterior",),
+    "AMI": ("anterior",),
+    "LMI": ("lateral",),
+    "DIG": ("digitalis",),
+    "LNGQT": ("long_qt",),
+    "EL": ("electrolyte",),
+    "ANEUR": ("aneurysm",),
+    "LVH": ("lvh",),
+    "RVH": ("rvh",),
+    "LAO/LAE": ("left_atrium",),
+    "LAFB": ("lafb",),
+    "LPFB": ("lpfb",),
+    "IVCD": ("ivcd",),
+    "1AVB": ("av_delay",),
+    "2AVB": ("avb2",),
+    "3AVB": ("avb3",),
+    "AFIB": ("fibrillation",),
+    "AFLT": ("flutter",),
+    "PACE": ("paced",),
+    "PVC": ("pvc",),
+}
+"""The latent diseases that a code tells of."""
+_RATE_CODES = {"STACH": 110.0, "SBRAD": 47.0, "SVTAC": 126.0, "PSVT": 126.0}
+_PARTIAL = {"IRBBB": 0.6, "ILBBB": 0.5}
+_WEIGHTS = {disease.name: disease.weight for disease in DISEASES}
 
 
 @dataclass(frozen=True)
@@ -199,7 +245,7 @@ def plantable_table(index: pd.DataFrame, seed: int) -> pd.DataFrame:
     age = first["age"].to_numpy(dtype=float)
     old = rng.uniform(*_OVER_89, len(first))
     age = np.where(np.isnan(age) | (age > 89), old, age)
-    raw = np.array([_severity(codes) for codes in first["scp_codes"]], dtype=float)
+    raw = np.array([severity_from_codes(codes) for codes in first["scp_codes"]], dtype=float)
     spread = raw.std() if raw.size else 0.0
     severity = (raw - raw.mean()) / spread if spread > 0 else np.zeros(raw.size)
     return pd.DataFrame(
@@ -212,15 +258,6 @@ def plantable_table(index: pd.DataFrame, seed: int) -> pd.DataFrame:
             "frailty": rng.standard_normal(len(first)),
         }
     )
-
-
-def _severity(codes: object) -> float:
-    if not isinstance(codes, Mapping):
-        raise InputError(f"scp_codes holds {codes!r}, not a dict: parse the column first.")
-    return severity_from_codes(codes)
-
-
-log = logging.getLogger(__name__)
 
 
 def write_cohorts(
@@ -336,51 +373,6 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table whole or not at all, without its index."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-
-
-_RATE_WEIGHT = 0.30  # per 12 beats/min above 72, clipped to 48 below and 126 above
-_QRS_WEIGHT = 0.10  # per 10 ms above 92
-_T_WEIGHT = 0.25  # per unit of the flatness that everybody has some of
-_CEILING = 4.5  # SDs: nobody is infinitely ill
-_TYPICAL = 0.75  # mean severity of a coded case: what a code says about the size of its disease
-
-_CODES: dict[str, tuple[str, ...]] = {
-    "IMI": ("inferior",),
-    "ILMI": ("inferior", "lateral"),
-    "IPMI": ("inferior", "posterior"),
-    "IPLMI": ("inferior", "posterior", "lateral"),
-    "ASMI": ("anteroseptal",),
-    "ALMI": ("anterior", "lateral"),
-    **{f"INJ{region}": ("injury",) for region in INJURY_REGIONS},
-    **{f"ISC{region or '_'}": ("ischemia",) for region in ISCHEMIA_REGIONS},
-    **dict.fromkeys(("NDT", "NT_", "LOWT", "TAB_"), ("flat_t",)),
-    **dict.fromkeys(("CRBBB", "IRBBB"), ("rbbb",)),
-    **dict.fromkeys(("CLBBB", "ILBBB"), ("lbbb",)),
-    "PMI": ("posterior",),
-    "AMI": ("anterior",),
-    "LMI": ("lateral",),
-    "DIG": ("digitalis",),
-    "LNGQT": ("long_qt",),
-    "EL": ("electrolyte",),
-    "ANEUR": ("aneurysm",),
-    "LVH": ("lvh",),
-    "RVH": ("rvh",),
-    "LAO/LAE": ("left_atrium",),
-    "LAFB": ("lafb",),
-    "LPFB": ("lpfb",),
-    "IVCD": ("ivcd",),
-    "1AVB": ("av_delay",),
-    "2AVB": ("avb2",),
-    "3AVB": ("avb3",),
-    "AFIB": ("fibrillation",),
-    "AFLT": ("flutter",),
-    "PACE": ("paced",),
-    "PVC": ("pvc",),
-}
-"""The latent diseases that a code tells of."""
-_RATE_CODES = {"STACH": 110.0, "SBRAD": 47.0, "SVTAC": 126.0, "PSVT": 126.0}
-_PARTIAL = {"IRBBB": 0.6, "ILBBB": 0.5}
-_WEIGHTS = {disease.name: disease.weight for disease in DISEASES}
 
 
 def _raw(states: pd.DataFrame) -> FloatArray:

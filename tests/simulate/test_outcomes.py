@@ -267,5 +267,3 @@ def test_outcomes_can_be_planted_on_an_index() -> None:
     assert out["ecg_id"].tolist() == [11, 13, 14]
     with pytest.raises(InputError, match="scp_codes"):
         plantable_table(index.drop(columns="scp_codes"), seed=0)
-    with pytest.raises(InputError, match="not a dict"):
-        plantable_table(index.assign(scp_codes="{}"), seed=0)
