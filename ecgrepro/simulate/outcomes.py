@@ -9,7 +9,7 @@ log h(t) = log h0(t) + b_severity * severity + b_age * (age - 60) / 10 + b_male 
 import ast
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecgrepro.errors import InputError
-from ecgrepro.files import atomic_path, write_json
+from ecgrepro.files import atomic_path
 from ecgrepro.simulate.coding import read_statements
 from ecgrepro.simulate.disease import (
     DISEASES,
@@ -276,7 +276,7 @@ def write_cohorts(
     years), sex. All are recruited at 40 to 80 years. `learning.csv` is drawn from all of them, `hyp.csv`
     from hypertensive ones, `mi.csv` from those whose first ECG has an infarct code, `null.csv` has the
     patients of `learning.csv` with their outcomes dealt anew. `truth.csv` (by cohort: true age,
-    severity, frailty, log_hazard, log_hazard_ecg) and `hazard_ratios.json` are for checking only.
+    severity, frailty, log_hazard, log_hazard_ecg) is for checking only.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def write_cohorts(
         "mi": (patients["infarct"].to_numpy(), mi_size, mi_event_rate),
     }
     tables: dict[str, pd.DataFrame] = {}
-    truths, facts = [], {}
+    truths = []
     for name, (eligible, size, rate) in plans.items():
         chosen = _choose(patients[eligible], name, size, seed_of[name][0])
         tables[name] = plant_outcomes(chosen, seed=seed_of[name][1], event_rate=rate)
@@ -315,25 +315,9 @@ def write_cohorts(
     tables["null"] = null_outcomes(tables["learning"], seed=seed_of["null"][0])
     folder = release_dir / "follow_up"
     for name, table in tables.items():
-        facts[name] = {"patients": len(table), "events": int(table["event"].sum())}
         table["age"] = np.floor(table["age"])
         write_csv(folder / f"{name}.csv", table)
     write_csv(folder / "truth.csv", pd.concat(truths, ignore_index=True).round(5))
-    write_json(
-        folder / "hazard_ratios.json",
-        {
-            "simulated": True,
-            "hazard_ratios": asdict(HazardRatios()),
-            "units": {
-                "severity": "per SD of what the ECG shows",
-                "age": "per 10 years",
-                "male": "men to women",
-                "frailty": "per SD of what no ECG shows",
-            },
-            "null_hazard_ratios": dict.fromkeys(asdict(HazardRatios()), 1.0),
-            "cohorts": facts,
-        },
-    )
 
 
 def _first_ecgs(release_dir: Path) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from scipy import stats
 from statsmodels.duration.hazard_regression import PHReg
 
 from ecgrepro.errors import InputError
-from ecgrepro.files import read_json
 from ecgrepro.simulate import (
     HazardRatios,
     oracle_hazards,
@@ -219,14 +218,6 @@ def test_cohorts_hold_first_ecgs_of_the_right_patients(cohorts: Path) -> None:
         if name == "mi":
             codes = database.loc[table["ecg_id"], "scp_codes"]
             assert codes.str.contains(r"MI'|'INJ").all()
-
-
-def test_hazard_ratios_are_stored_beside(cohorts: Path) -> None:
-    stored = read_json(cohorts / "follow_up" / "hazard_ratios.json")
-    assert stored["simulated"] is True
-    assert stored["hazard_ratios"] == {"severity": 2.7, "age": 1.35, "male": 1.25, "frailty": 1.3}
-    assert set(stored["null_hazard_ratios"].values()) == {1.0}
-    assert stored["cohorts"]["mi"] == {"patients": 800, "events": 32}
 
 
 def test_cohorts_are_cut_with_a_message(
