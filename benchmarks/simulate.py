@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ecgrepro.simulate import write_release
 from ecgrepro.simulate.disease import scales
-from ecgrepro.simulate.severity import severity_from_codes
+from ecgrepro.simulate.outcomes import severity_from_codes
 
 
 def main(n_patients: int) -> None:

@@ -41,7 +41,7 @@ from IPython.display import display
 from ecgrepro import ROOT, plots, runs
 from ecgrepro.files import atomic_path, read_json
 from ecgrepro.data import open_packed, open_release
-from ecgrepro.plots.translation import plot_agreement, plot_vocabulary
+from ecgrepro.plots import plot_agreement, plot_vocabulary
 from ecgrepro.provenance import summarise
 from ecgrepro.text.translation import (
     LANGUAGES,

@@ -55,8 +55,8 @@ from ecgrepro.biomarkers.beats import BEFORE, GRID
 from ecgrepro.biomarkers.delineation import ms
 from ecgrepro.cohorts import suppress_count, suppress_table
 from ecgrepro.files import atomic_path, read_json
-from ecgrepro.plots.biomarkers import (
-    plot_agreement,
+from ecgrepro.plots import (
+    plot_bland_altman,
     plot_distributions,
     plot_median_beat,
 )
@@ -163,7 +163,7 @@ if about["simulated"]:
     agreement = pd.DataFrame(lines).T.round(1)
     display(agreement)
     display(
-        plot_agreement(
+        plot_bland_altman(
             compared, chapter.source, title="Measured against simulated truth"
         )
     )

@@ -12,12 +12,12 @@ from sklearn.metrics import roc_auc_score
 from ecgrepro import simulate
 from ecgrepro.biomarkers import Measurements, delineate, find_beats, measure, measure_many
 from ecgrepro.biomarkers.beats import AFTER, BEFORE, GRID
-from ecgrepro.biomarkers.criteria import intrinsicoid
+from ecgrepro.biomarkers.measure import intrinsicoid
 from ecgrepro.data import signals
 from ecgrepro.data.packing import Packed, open_packed, pack, pack_arrays
 from ecgrepro.data.ptbxl import Release, open_release
 from ecgrepro.errors import InputError
-from ecgrepro.plots.biomarkers import plot_agreement, plot_distributions, plot_median_beat
+from ecgrepro.plots import plot_bland_altman, plot_distributions, plot_median_beat
 
 INTERVALS = ["p_ms", "pr_ms", "qrs_ms", "qt_ms"]
 
@@ -311,7 +311,7 @@ def test_figures_carry_their_source_and_refuse_nothing_to_draw(sinus, measured):
     waves = {"P": (-150.0, -50.0), "QRS": (-45.0, 45.0), "T": (np.nan, np.nan)}
     figures = [
         plot_median_beat(beats.median, GRID, waves, "Simulated data", before_ms=420),
-        plot_agreement({"QRS (ms)": (values, values + 1)}, "Simulated data"),
+        plot_bland_altman({"QRS (ms)": (values, values + 1)}, "Simulated data"),
         plot_distributions(
             {"PR (ms)": measured.pr_ms}, "Simulated data", limits={"PR (ms)": [200]}
         ),
@@ -319,8 +319,10 @@ def test_figures_carry_their_source_and_refuse_nothing_to_draw(sinus, measured):
     for figure in figures:
         assert figure._repr_png_().startswith(b"\x89PNG")
         assert "Simulated data" in figure.get_supxlabel()
-    for draw in (plot_agreement, plot_distributions):
+    for draw in (plot_bland_altman, plot_distributions):
         with pytest.raises(InputError):
             draw({}, "Simulated data")
         with pytest.raises(InputError):
-            draw({"QRS (ms)": (values, values)} if draw is plot_agreement else {"a": values}, " ")
+            draw(
+                {"QRS (ms)": (values, values)} if draw is plot_bland_altman else {"a": values}, " "
+            )

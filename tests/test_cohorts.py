@@ -8,15 +8,14 @@ import pytest
 
 from ecgrepro.cohorts import (
     Cohort,
-    attach_split,
     describe,
-    landmark,
-    median_follow_up,
     read_follow_up,
     suppress_columns,
     suppress_table,
     validate_follow_up,
 )
+from ecgrepro.cohorts.describe import median_follow_up
+from ecgrepro.cohorts.sources import divide_anew
 from ecgrepro.errors import InputError
 
 
@@ -63,8 +62,8 @@ def test_a_valid_table_comes_back_with_settled_types_and_its_rows():
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("event", 2, "column event is 2: give 0 or 1"),
-        ("event", "yes", "column event is 'yes': give a finite number"),
+        ("event", 2, r"column event is '2': give 0 or 1 \(1 seen, 0 censored\)"),
+        ("event", "yes", r"column event is 'yes': give 0 or 1 \(1 seen"),
         ("event", None, "column event is empty"),
         ("time", -3, "column time is negative: leave out patients whose event came before"),
         ("time", 0, "column time is 0: .*zero_time='half_day'"),
@@ -76,7 +75,8 @@ def test_a_valid_table_comes_back_with_settled_types_and_its_rows():
         ("ecg_id", "", "column ecg_id is empty"),
         ("age", 300, "column age is 300: .*leave the cell empty"),
         ("age", -1, "column age is -1"),
-        ("sex", 3, "column sex is 3: give 0 or 1"),
+        ("sex", 3, r"column sex is '3': give 0 or 1 \(0 male, 1 female\)"),
+        ("sex", "M", r"column sex is 'M': give 0 or 1 \(0 male, 1 female\)"),
     ],
 )
 def test_errors_name_file_row_and_column(column, value, words):
@@ -149,17 +149,9 @@ def test_an_outcome_is_an_event_or_a_competing_event():
 
 
 def test_early_censored_patients_are_never_removed():
-    """S-28: no row is dropped for short follow-up; a landmark drops events and censored alike."""
+    """S-28: no row is dropped for short follow-up, which would condition on the future."""
     table = follow_up(300)
     assert len(validate_follow_up(table, "ours.csv")) == 300
-    later = landmark(table, 700)
-    assert len(later) == (table["time"] > 700).sum()
-    assert later["event"].sum() == table.loc[table["time"] > 700, "event"].sum()
-    assert later["time"].min() > 0
-    with pytest.raises(InputError, match="No event is left"):
-        landmark(table, 2000)
-    with pytest.raises(InputError, match="0 or more"):
-        landmark(table, -1)
 
 
 # -------------------------------------------------------------------------------------------- own csv
@@ -191,6 +183,17 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "ragged.csv").write_text("patient_id,time\n1,2\n1,2,3,4\n")
     with pytest.raises(InputError, match=r"ragged\.csv is not a readable csv .*line 3"):
         read_follow_up(tmp_path / "ragged.csv")
+    for text, word in (
+        ("a;b\n1;2\n", "semicolons"),
+        ("sep=;\na;b\n", "semicolons"),
+        ("a\tb\n", "tabs"),
+    ):
+        (tmp_path / "other.csv").write_text(text)
+        with pytest.raises(InputError, match=rf"other\.csv is separated by {word}: save it with"):
+            read_follow_up(tmp_path / "other.csv")
+    (tmp_path / "wide.csv").write_text("patient_id,time\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"wide\.csv is not written in UTF-8"):
+        read_follow_up(tmp_path / "wide.csv")
     (tmp_path / "bad.csv").write_text("patient_id,ecg_id,time,event\n7,1,30,1\n8,2,-4,0\n")
     with pytest.raises(InputError, match=r"^bad\.csv, row 3: column time is negative"):
         read_follow_up(tmp_path / "bad.csv")
@@ -202,29 +205,25 @@ def test_unreadable_files_are_named(tmp_path):
 def test_split_keeps_patients_whole_and_events_everywhere():
     """S-29: train, validation and test share no patient."""
     table = pd.concat([follow_up(150), follow_up(150).assign(ecg_id=lambda t: t["ecg_id"] + 500)])
-    out = attach_split(table, seed=1)
+    out = divide_anew(1, table)
     assert out.groupby("patient_id")["split"].nunique().max() == 1
     share = out["split"].value_counts(normalize=True)
-    assert share["train"] == pytest.approx(0.6, abs=0.02)
-    assert share["validation"] == pytest.approx(0.2, abs=0.02)
+    assert share["test"] == pytest.approx(0.5, abs=0.02)
+    assert share["validation"] == pytest.approx(0.1, abs=0.02)
     rates = out.groupby("split")["event"].mean()
     assert np.ptp(rates) < 0.05
-    assert set(out.loc[out["split"] == "test", "fold"]) == {9, 10}
+    assert set(out.loc[out["split"] == "test", "fold"]) == {6, 7, 8, 9, 10}
     assert "split" not in table.columns
 
 
 def test_split_keeps_given_folds_and_refuses_bad_ones():
     table = follow_up().assign(fold=lambda t: t["ecg_id"] % 10 + 1)
-    assert attach_split(table, seed=0)["fold"].equals(table["fold"])
+    assert divide_anew(0, table)["fold"].equals(table["fold"])
     divided = table.assign(patient_id=lambda t: t["patient_id"] // 2)
     with pytest.raises(InputError, match="divides a patient"):
-        attach_split(divided, seed=0)
-    with pytest.raises(InputError, match="for validation and test"):
-        attach_split(table, seed=0, validation=(9,), test=(9, 10))
+        divide_anew(0, divided)
     with pytest.raises(InputError, match="cannot fill 10 folds"):
-        attach_split(follow_up(24), seed=0)
-    with pytest.raises(InputError, match="The validation part has 0 rows"):
-        attach_split(follow_up(), seed=0, n_folds=5)
+        divide_anew(0, follow_up(24))
 
 
 # -------------------------------------------------------------------------------------- what is shown

@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgrepro.cohorts import code15, sami_trop
-from ecgrepro.cohorts.tracings import read_tracings, recorded_span, to_packed
-from ecgrepro.data.packing import pack_arrays
+from ecgrepro.cohorts import brazil
+from ecgrepro.cohorts.brazil import read_tracings, to_packed, unpadded_span
 from ecgrepro.data.signals import INVALID
 from ecgrepro.errors import InputError
 
@@ -58,10 +57,12 @@ def code(tmp_path):
     table = pd.DataFrame(rows, columns=["exam_id", "patient_id", "death", "timey", "part"])
     table["trace_file"] = [f"exams_part{part}.hdf5" for part in table.pop("part")]
     table = table.assign(age=50, is_male="True", nn_predicted_age=51.5, normal_ecg="False")
-    for name in code15.FINDINGS:
+    for name in brazil.CODE15_FINDINGS:
         table[name] = "False"
     table["AF"] = ["True", *["False"] * 5]
-    table[list(code15.COLUMNS)].to_csv(tmp_path / "exams.csv", index=False)
+    table[["patient_id", *brazil.EXAM_COLUMNS, *brazil.CODE15_FINDINGS, "trace_file"]].to_csv(
+        tmp_path / "exams.csv", index=False
+    )
     for part, ids in ((0, [13, 12, 11]), (1, [21, 22])):
         with h5py.File(tmp_path / f"exams_part{part}.hdf5", "w") as file:
             file["exam_id"] = np.array([*ids, 0])
@@ -71,7 +72,7 @@ def code(tmp_path):
 
 
 def test_sami_trop(sami):
-    cohort = sami_trop.read_sami_trop(sami)
+    cohort = brazil.read_sami_trop(sami)
     exams = pd.read_csv(sami / "exams.csv")
     table = cohort.table
     assert table["ecg_id"].tolist() == exams["exam_id"].tolist()
@@ -81,7 +82,7 @@ def test_sami_trop(sami):
     assert not cohort.restricted
     assert not cohort.simulated
 
-    signals = sami_trop.read_signals(sami, np.array([3, 0]))
+    signals = brazil.read_signals(sami, table.iloc[[3, 0]])
     assert signals.shape == (2, 12, 1000)
     assert signals.dtype == np.int16
     assert (signals[0] == INVALID).sum() == 12 * 300  # 7 s of 10 s recorded
@@ -91,39 +92,28 @@ def test_sami_trop(sami):
         np.testing.assert_allclose(recorded.max(axis=1), 1000 * np.arange(1, 13), rtol=0.02)
 
 
-def test_cohort_streams_into_a_pack(sami, tmp_path):
-    table = sami_trop.read_sami_trop(sami).table.iloc[::-1]
-    parts = np.array_split(table["row"].to_numpy(), 3)
-    blocks = (sami_trop.read_signals(sami, rows) for rows in parts)
-    packed = pack_arrays(blocks, table["ecg_id"], 100, tmp_path / "packed", sami_trop.SOURCE)
-    assert packed.ecg_ids.tolist() == list(range(291, 291 + N))
-    wanted = sami_trop.read_signals(sami, np.arange(N))
-    np.testing.assert_array_equal(packed.signals, wanted)
-    assert packed.incomplete == tuple(range(292, 291 + N, 2))  # those of 7 s
-
-
 def test_sami_trop_refuses_what_does_not_fit(sami):
     exams = pd.read_csv(sami / "exams.csv")
     exams.iloc[:-1].to_csv(sami / "exams.csv", index=False)
     with pytest.raises(InputError, match=r"has 11 exams and exams\.hdf5 12 recordings"):
-        sami_trop.read_sami_trop(sami)
+        brazil.read_sami_trop(sami)
     exams.assign(death="perhaps").to_csv(sami / "exams.csv", index=False)
     with pytest.raises(InputError, match=r"^exams\.csv, row 2 .*column death is 'perhaps'"):
-        sami_trop.read_sami_trop(sami)
+        brazil.read_sami_trop(sami)
     exams.drop(columns="timey").to_csv(sami / "exams.csv", index=False)
     with pytest.raises(InputError, match="no column timey"):
-        sami_trop.read_sami_trop(sami)
+        brazil.read_sami_trop(sami)
     (sami / "exams.hdf5").write_bytes(b"not hdf5")
     exams.to_csv(sami / "exams.csv", index=False)
     with pytest.raises(InputError, match="not a readable hdf5 file"):
-        sami_trop.read_sami_trop(sami)
+        brazil.read_sami_trop(sami)
     (sami / "exams.hdf5").unlink()
     with pytest.raises(InputError, match="is missing: download and unpack"):
-        sami_trop.read_sami_trop(sami)
+        brazil.read_sami_trop(sami)
 
 
 def test_code15(code):
-    cohort = code15.read_code15(code)
+    cohort = brazil.read_code15(code)
     table = cohort.table
     # exam 12 is a repeat without an outcome, exam 31 lies in a part that is not here
     assert table["ecg_id"].tolist() == [11, 13, 21, 22]
@@ -133,7 +123,7 @@ def test_code15(code):
     assert table["waveform"].tolist() == ["exams_part0.hdf5"] * 2 + ["exams_part1.hdf5"] * 2
     assert table["AF"].tolist() == [1, 0, 0, 0]
     assert [count for _, count in cohort.flow] == [6, 5, 4]
-    signals = code15.read_signals(code, table)
+    signals = brazil.read_signals(code, table)
     for row, seed in enumerate((11, 13, 21, 22)):
         expected = to_packed((0.1 * tracing(seed).T).astype(np.float32))
         np.testing.assert_array_equal(signals[row], expected)
@@ -144,18 +134,18 @@ def test_code15_needs_a_part_and_unique_exams(code):
         file["exam_id"] = np.array([11, 0])
         file["tracings"] = np.zeros((2, 4096, 12), np.float32)
     with pytest.raises(InputError, match="stands in two places"):
-        code15.read_code15(code)
+        brazil.read_code15(code)
     for part in range(3):
         (code / f"exams_part{part}.hdf5").unlink()
     with pytest.raises(InputError, match="download and unpack at least one part"):
-        code15.read_code15(code)
+        brazil.read_code15(code)
 
 
 def test_padding_is_taken_away_and_rows_are_checked(sami):
     signals = read_tracings(sami / "exams.hdf5", [1, 5, 1])
     assert signals.shape == (3, 12, 4096)
     np.testing.assert_array_equal(signals[0], signals[2])
-    assert recorded_span(signals[0]) == slice(648, 3448)
+    assert unpadded_span(signals[0]) == slice(648, 3448)
     np.testing.assert_allclose(np.abs(signals[0]).max(axis=1), np.arange(1, 13), rtol=0.01)  # mV
     assert (to_packed(np.zeros((12, 4096), np.float32)) == INVALID).all()
     with pytest.raises(InputError, match="there is no row 12"):

@@ -4,13 +4,12 @@ import pandas as pd
 import pytest
 
 from ecgrepro import ROOT
-from ecgrepro.cohorts import attach_split
 from ecgrepro.cohorts.ptbxl_longitudinal import (
     FINDINGS,
     SELECTION_BIAS,
-    read_ptbxl_longitudinal,
     time_to_finding,
 )
+from ecgrepro.data.ptbxl import open_release
 from ecgrepro.errors import InputError
 
 
@@ -72,10 +71,8 @@ def test_findings_are_scp_codes():
 
 def test_on_the_genuine_table(real_ptbxl):
     """Version 1.0.3: 18,869 patients, 2,042 of them with ECGs on several days."""
-    cohort = read_ptbxl_longitudinal(real_ptbxl / "ptbxl_database.csv", "atrial fibrillation")
+    cohort = time_to_finding(open_release(real_ptbxl).index, "atrial fibrillation")
     assert [count for _, count in cohort.flow] == [18869, 2042, 1813]
     assert cohort.table["event"].sum() == 86
     assert cohort.table["patient_id"].is_unique
     assert (cohort.table["time"] >= 1).all()
-    split = attach_split(cohort.table, seed=0, validation=(9,), test=(10,))
-    assert split["split"].value_counts()["train"] > 1300

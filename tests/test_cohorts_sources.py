@@ -10,10 +10,9 @@ import pytest
 
 from ecgrepro import simulate
 from ecgrepro.cohorts import Cohort, describe, describe_parts, incidence_by_year, validate_follow_up
-from ecgrepro.cohorts.code15 import COLUMNS
-from ecgrepro.cohorts.division import NULL, divide_cohort, null_control
+from ecgrepro.cohorts.brazil import CODE15_FINDINGS, EXAM_COLUMNS
 from ecgrepro.cohorts.ptbxl_longitudinal import SELECTION_BIAS, longitudinal_cohorts
-from ecgrepro.cohorts.sources import Request, Source, open_source
+from ecgrepro.cohorts.sources import NULL, Request, Source, divide_cohort, null_control, open_source
 from ecgrepro.data.ptbxl import open_release, split_by_fold
 from ecgrepro.data.signals import INVALID, LEADS, prepare
 from ecgrepro.errors import InputError
@@ -95,12 +94,12 @@ def write_code15(folder: Path) -> None:
     rows.append((5000, 1, "", "", 0))  # a later exam of patient 1
     table = pd.DataFrame(rows, columns=["exam_id", "patient_id", "death", "timey", "part"])
     table["trace_file"] = [f"exams_part{part}.hdf5" for part in table.pop("part")]
-    for name in COLUMNS:
+    for name in (*EXAM_COLUMNS, *CODE15_FINDINGS):
         if name not in table:
             table[name] = {"age": 50, "nn_predicted_age": 51.5, "is_male": "True"}.get(
                 name, "False"
             )
-    table[list(COLUMNS)].to_csv(folder / "exams.csv", index=False)
+    table.to_csv(folder / "exams.csv", index=False)
 
 
 def _tracing(number: int) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ecgrepro.biomarkers.measure import require_measurements
 from ecgrepro.errors import InputError
 
 BoolArray = NDArray[np.bool_]
@@ -116,7 +115,10 @@ def study_covariates(
         When `sex` has another length than `measurements`, or a column is missing.
     """
     m, t = measurements, thresholds
-    require_measurements(m, _NEEDED)
+    if missing := [name for name in _NEEDED if name not in m.columns]:
+        raise InputError(
+            f"the measurements lack {', '.join(missing)}: make them with measure_many."
+        )
     known = np.full(len(m), np.nan) if sex is None else np.asarray(sex, dtype=np.float64)
     if known.shape != (len(m),):
         raise InputError(
@@ -197,23 +199,10 @@ def baseline_columns(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
 
 
 _NEEDED = (
-    "ventricular_rate",
-    "p_ms",
-    "pr_ms",
-    "qrs_ms",
-    "qtc_fridericia_ms",
-    "p_axis_deg",
-    "qrs_axis_deg",
-    "qrs_t_angle_deg",
-    "intrinsicoid_ms",
-    "sokolow_lyon_mv",
-    "cornell_mv",
-    "limb_voltage_mv",
-    "chest_voltage_mv",
-    "st_depressed_leads",
-    "t_inverted_leads",
-    "rbbb",
-    "lbbb",
+    *("ventricular_rate", "p_ms", "pr_ms", "qrs_ms", "qtc_fridericia_ms", "p_axis_deg"),
+    *("qrs_axis_deg", "qrs_t_angle_deg", "intrinsicoid_ms", "sokolow_lyon_mv", "cornell_mv"),
+    *("limb_voltage_mv", "chest_voltage_mv", "st_depressed_leads", "t_inverted_leads"),
+    *("rbbb", "lbbb"),
 )
 
 

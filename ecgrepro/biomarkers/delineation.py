@@ -50,6 +50,11 @@ def samples(milliseconds: float) -> int:
     return round(milliseconds * GRID / 1000)
 
 
+def peaks(x: FloatArray) -> NDArray[np.intp]:
+    """Samples higher than the next one and not lower than the one before, ends left out."""
+    return np.flatnonzero((x[1:-1] >= x[:-2]) & (x[1:-1] > x[2:])) + 1
+
+
 def delineate(
     median: FloatArray, stack: FloatArray, rr_s: float, p_consistency: float = P_CONSISTENCY
 ) -> Marks:
@@ -190,7 +195,7 @@ def _t_wave(x: FloatArray, qrs_on: int, qrs_off: int, rr_s: float) -> tuple[floa
 def _last_wave(wave: FloatArray) -> int:
     """The last turning point that has at least half of the highest one's height, or -1."""
     size = np.abs(wave)
-    inner = np.flatnonzero((size[1:-1] >= size[:-2]) & (size[1:-1] > size[2:])) + 1
+    inner = peaks(size)
     inner = inner[inner >= samples(16)]
     if not inner.size:
         return -1
@@ -220,7 +225,7 @@ def _p_wave(
     share = (middle - left_i) / np.maximum(right_i - left_i, 1)
     bulge = flat[:, middle] - (flat[:, left_i] * (1 - share) + flat[:, right_i] * share)
     power = np.sqrt((bulge**2).sum(axis=0))
-    tops = np.flatnonzero((power[1:-1] >= power[:-2]) & (power[1:-1] > power[2:])) + 1
+    tops = peaks(power)
     if not tops.size:
         return nan, nan, nan, consistency
     centre = int(tops[np.argmax(power[tops])])

@@ -1,26 +1,23 @@
-"""Follow-up tables: one schema, one module a source."""
+"""Follow-up tables: one schema, one module an origin."""
 
+from ecgrepro.cohorts.brazil import read_tracings
 from ecgrepro.cohorts.describe import (
     describe,
     describe_parts,
     incidence_by_year,
-    median_follow_up,
     suppress_columns,
     suppress_count,
     suppress_table,
 )
-from ecgrepro.cohorts.own_csv import read_follow_up
-from ecgrepro.cohorts.schema import Cohort, attach_split, landmark, validate_follow_up
+from ecgrepro.cohorts.schema import Cohort, read_follow_up, validate_follow_up
 
 __all__ = [
     "Cohort",
-    "attach_split",
     "describe",
     "describe_parts",
     "incidence_by_year",
-    "landmark",
-    "median_follow_up",
     "read_follow_up",
+    "read_tracings",
     "suppress_columns",
     "suppress_count",
     "suppress_table",

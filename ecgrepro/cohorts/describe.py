@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ecgrepro.cohorts.schema import DAYS_PER_YEAR, Cohort
+from ecgrepro.survival import cumulative_incidence, kaplan_meier
 
 SMALLEST_CELL = 10
 """Counts below this are not shown for a restricted cohort (UK Biobank's rule)."""
@@ -101,8 +102,6 @@ def incidence_by_year(cohort: Cohort) -> pd.DataFrame:
         ``incidence`` (Aalen-Johansen), ``competing`` (its incidence). Of a restricted cohort only years between which
         10 people or more had each outcome; there may be none.
     """
-    from ecgrepro.survival.curves import cumulative_incidence, kaplan_meier
-
     table = cohort.table
     time, event, rival = (table[name].to_numpy() for name in ("time", "event", "competing"))
     counted = np.stack([event, rival, np.ones(len(table), dtype=int)])
@@ -129,8 +128,6 @@ def incidence_by_year(cohort: Cohort) -> pd.DataFrame:
 
 def median_follow_up(table: pd.DataFrame) -> float | None:
     """Return the median follow-up in days by reverse Kaplan-Meier (Schemper and Smith 1996), or None."""
-    from ecgrepro.survival.curves import kaplan_meier
-
     curve = kaplan_meier(table["time"], 1 - table["event"])
     below = curve.loc[curve["survival"] <= 0.5, "time"]
     return float(below.iloc[0]) if len(below) else None

@@ -5,13 +5,10 @@ at the first later one that shows the finding, or at the last one.
 """
 
 from collections.abc import Collection
-from pathlib import Path
 
 import pandas as pd
 
-from ecgrepro.cohorts.dates import days_between
-from ecgrepro.cohorts.schema import Cohort, validate_follow_up
-from ecgrepro.data.ptbxl import read_index
+from ecgrepro.cohorts.schema import Cohort, days_between, validate_follow_up
 from ecgrepro.errors import InputError
 
 FINDINGS = {
@@ -19,16 +16,8 @@ FINDINGS = {
     "bundle branch block": ("CLBBB", "ILBBB", "CRBBB", "IRBBB"),
     "left ventricular hypertrophy": ("LVH",),
     "ST-T change": (
-        "NST_",
-        "NDT",
-        "STD_",
-        "ISC_",
-        "ISCAL",
-        "ISCAN",
-        "ISCAS",
-        "ISCIL",
-        "ISCIN",
-        "ISCLA",
+        *("NST_", "NDT", "STD_", "ISC_"),
+        *("ISCAL", "ISCAN", "ISCAS", "ISCIL", "ISCIN", "ISCLA"),
     ),
     "myocardial infarction": (
         *("AMI", "ASMI", "ALMI", "LMI", "IMI", "ILMI", "IPMI", "IPLMI", "PMI"),
@@ -48,30 +37,8 @@ SELECTION_BIAS = (
 _NEEDED = ("patient_id", "recording_date", "scp_codes", "age", "sex", "strat_fold")
 
 
-def read_ptbxl_longitudinal(
-    file: Path | str, finding: str, codes: Collection[str] | None = None
-) -> Cohort:
-    """Read the cohort from a PTB-XL ``ptbxl_database.csv``; see `time_to_finding`.
-
-    Parameters
-    ----------
-    file
-        The csv.
-    finding
-        A key of `FINDINGS`, or any name when `codes` are given.
-    codes
-        SCP codes that count as the finding.
-    """
-    path = Path(file)
-    index, _ = read_index(path)
-    return time_to_finding(index, finding, codes, source=path.name)
-
-
 def time_to_finding(
-    index: pd.DataFrame,
-    finding: str,
-    codes: Collection[str] | None = None,
-    source: str = "ptbxl_database.csv",
+    index: pd.DataFrame, finding: str, codes: Collection[str] | None = None
 ) -> Cohort:
     """Build the time from a first ECG without a finding to the first later ECG with it.
 
@@ -83,10 +50,10 @@ def time_to_finding(
     index
         As ``ptbxl.open_release(...).index``: by ecg_id, with patient_id, recording_date, scp_codes (dicts), age, sex,
         strat_fold.
-    finding, codes
-        As `read_ptbxl_longitudinal`.
-    source
-        The words that errors name.
+    finding
+        A key of `FINDINGS`, or any name when `codes` are given.
+    codes
+        SCP codes that count as the finding.
 
     Returns
     -------
@@ -106,7 +73,7 @@ def time_to_finding(
         )
     missing = [name for name in _NEEDED if name not in index.columns]
     if missing:
-        raise InputError(f"{source} has no column {', '.join(missing)}: use PTB-XL's index.")
+        raise InputError(f"The index has no column {', '.join(missing)}: use PTB-XL's index.")
     ecgs = index.reset_index()[["ecg_id", *_NEEDED]].copy()
     flow = [("patients", int(ecgs["patient_id"].nunique()))]
     ecgs = ecgs[ecgs["patient_id"].notna() & ecgs["recording_date"].notna()]
@@ -139,7 +106,7 @@ def time_to_finding(
             "later_ecgs": later.groupby("patient_id").size().reindex(table.index).to_numpy(),
         }
     )
-    checked = validate_follow_up(rows, f"{source} (time to {finding})")
+    checked = validate_follow_up(rows, f"ptbxl_database.csv (time to {finding})")
     label = f"PTB-XL, first recording of {finding} on a later ECG"
     return Cohort("PTB-XL", checked, label, restricted=False, simulated=False, flow=tuple(flow))
 

@@ -1,21 +1,31 @@
 """UK Biobank: incident heart failure after a resting ECG, in people with hypertension or a past infarction.
 
 The data need an approved application, so every cohort made here is marked restricted. Tables are csv files that a user
-exports: dates as year-month-day, participants by ``eid``.
+exports: dates as year-month-day, participants by ``eid``. ECGs (field 20205) are XML files of GE CardioSoft.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ecgrepro.cohorts.cardiosoft import CardiosoftECG, read_cardiosoft
-from ecgrepro.cohorts.dates import days_between, parse_dates
-from ecgrepro.cohorts.schema import Cohort, validate_follow_up
-from ecgrepro.cohorts.tables import read_table, refuse_values, require_columns
+from ecgrepro.cohorts.schema import (
+    Cohort,
+    days_between,
+    parse_dates,
+    read_table,
+    refuse_values,
+    require_columns,
+    validate_follow_up,
+)
+from ecgrepro.data.signals import reorder_leads
 from ecgrepro.errors import InputError
+
+_MICROVOLT = {"uvperlsb": 1.0, "mvperlsb": 1000.0}
 
 SOURCE = "UK Biobank (restricted: aggregates only)"
 
@@ -85,13 +95,13 @@ def build_cohort(
         If a file or column is missing, a date is not written year-month-day, an ECG lies after the end of follow-up,
         or nobody enters.
     """
-    first = _read_ecgs(Path(ecgs))
+    first = _read_dated(Path(ecgs), ("eid", "ecg_date", "waveform"), "ecg_date")
+    first = first.drop_duplicates("eid").reset_index(drop=True)
     flow = [("participants with an ECG", len(first))]
     dated = _read_dated(Path(diagnoses), ("eid", "code", "date"), "date")
     dated["code"] = dated["code"].astype("string").str.strip().str.replace(".", "", regex=False)
     end = parse_dates(pd.Series([end_of_follow_up], name="end_of_follow_up"), "parameters").iloc[0]
-    if (first["ecg_date"] > end).any():
-        late = int((first["ecg_date"] > end).sum())
+    if late := int((first["ecg_date"] > end).sum()):
         raise InputError(
             f"{late} ECGs lie after the end of follow-up ({end.date()}): give a later end."
         )
@@ -124,63 +134,46 @@ def build_cohort(
     )
 
 
-def read_study_tables(folder: Path | str, name: str) -> Cohort:
-    """Read tables in the study's own shape: ``y.npy`` (N, 3) with event, duration in days, eid, or ``y.csv``.
-
-    The csv has the columns ``event``, ``duration``, ``eid``. Signals, if any, are ``x.npy`` of shape (N, 12, samples),
-    read by `read_study_signals`; the column ``row`` is the position there.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, its shape is another, or a row breaks the schema.
-    """
-    base = Path(folder)
-    array_file, csv_file = base / "y.npy", base / "y.csv"
-    if array_file.is_file():
-        values = _load_array(array_file)
-        if values.ndim != 2 or values.shape[1] != 3:
-            raise InputError(
-                f"{array_file} has shape {values.shape}: (N, 3) with event, duration, eid is needed."
-            )
-        raw, source = pd.DataFrame(values, columns=["event", "duration", "eid"]), array_file.name
-    elif csv_file.is_file():
-        raw, source = read_table(csv_file), csv_file.name
-        require_columns(raw, ("event", "duration", "eid"), csv_file)
-    else:
-        raise InputError(f"{base} has neither y.npy nor y.csv: give the study's table.")
-    raw["row"] = np.arange(len(raw))
-    table = raw.rename(columns={"duration": "time", "eid": "patient_id"})
-    table["ecg_id"] = table["row"]
-    checked = validate_follow_up(table, source, zero_time="half_day")
-    return Cohort(
-        name, checked, SOURCE, restricted=True, simulated=False, flow=(("participants", len(raw)),)
-    )
+def _read_dated(file: Path, columns: tuple[str, ...], date: str) -> pd.DataFrame:
+    """Return a table by date."""
+    table = read_table(file)
+    require_columns(table, columns, file)
+    table[date] = parse_dates(table[date], file.name)
+    return table.sort_values(date, kind="stable")
 
 
-def read_study_signals(folder: Path | str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return signals (len(rows), 12, samples) of ``x.npy``, in the units of the file."""
-    values = _load_array(Path(folder) / "x.npy")
-    if values.ndim != 3 or values.shape[1] != 12:
-        raise InputError(
-            f"{Path(folder) / 'x.npy'} has shape {values.shape}: (N, 12, samples) is needed."
-        )
-    return np.asarray(values[rows], dtype=np.float32)
+def _read_exits(
+    file: Path | str | None, eids: pd.Series
+) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
+    """Return the day each participant left (NaT = stayed), and whether by death."""
+    if file is None:
+        return pd.Series(pd.NaT, index=eids, dtype="datetime64[ns]"), np.zeros(len(eids), bool)
+    table = _read_dated(Path(file), ("eid", "date", "reason"), "date")
+    strange = ~table["reason"].sort_index().isin(["death", "lost"])
+    refuse_values(strange, Path(file).name, table["reason"].sort_index(), "use death or lost")
+    earliest = table.drop_duplicates("eid").set_index("eid").reindex(eids)
+    return earliest["date"], (earliest["reason"] == "death").to_numpy()
+
+
+def _first_date(dated: pd.DataFrame, codes: tuple[str, ...]) -> pd.Series:
+    """Return the first date, by eid, of a code that begins with one of `codes`."""
+    matching = dated[dated["code"].str.startswith(codes).fillna(False).astype(bool)]
+    return matching.groupby("eid")["date"].min()
 
 
 def read_waveforms(
     folder: Path | str, names: pd.Series
-) -> tuple[dict[int, CardiosoftECG], pd.DataFrame]:
+) -> tuple[dict[int, tuple[npt.NDArray[np.float32], float]], pd.DataFrame]:
     """Read the XML files of a cohort; one that cannot be used is skipped and recorded.
 
     Returns
     -------
     tuple
-        ECGs by position in `names`, and the skipped ones: ``position``, ``reason``. File names carry participants'
-        identifiers, so the table belongs in the run folder, and reasons name no file.
+        ECGs as `read_cardiosoft` by position in `names`, and the skipped ones: ``position``, ``reason``. File names
+        carry participants' identifiers, so the table belongs in the run folder, and reasons name no file.
     """
     base = Path(folder).resolve()
-    found: dict[int, CardiosoftECG] = {}
+    found = {}
     skipped = []
     for position, name in enumerate(names):
         path = (base / str(name)).resolve()
@@ -194,47 +187,75 @@ def read_waveforms(
     return found, pd.DataFrame(skipped, columns=["position", "reason"])
 
 
-def _read_ecgs(file: Path) -> pd.DataFrame:
-    table = read_table(file)
-    require_columns(table, ("eid", "ecg_date", "waveform"), file)
-    table["ecg_date"] = parse_dates(table["ecg_date"], file.name)
-    return (
-        table.sort_values("ecg_date", kind="stable").drop_duplicates("eid").reset_index(drop=True)
-    )
+def read_cardiosoft(file: Path | str) -> tuple[npt.NDArray[np.float32], float]:
+    """Read the rhythm strip of a file; leads are placed by name, voltages scaled by the file's own resolution.
 
+    Returns
+    -------
+    tuple
+        The strip in mV, (12, samples), leads as `signals.LEADS`; samples per second.
 
-def _read_dated(file: Path, columns: tuple[str, ...], date: str) -> pd.DataFrame:
-    table = read_table(file)
-    require_columns(table, columns, file)
-    table[date] = parse_dates(table[date], file.name)
-    return table
-
-
-def _read_exits(
-    file: Path | str | None, eids: pd.Series
-) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
-    """Return the day each participant left (NaT = stayed), and whether by death."""
-    if file is None:
-        return pd.Series(pd.NaT, index=eids, dtype="datetime64[ns]"), np.zeros(
-            len(eids), dtype=bool
-        )
-    table = _read_dated(Path(file), ("eid", "date", "reason"), "date")
-    strange = ~table["reason"].isin(["death", "lost"])
-    refuse_values(strange, Path(file).name, table["reason"], "use death or lost")
-    earliest = table.sort_values("date").drop_duplicates("eid").set_index("eid").reindex(eids)
-    return earliest["date"], (earliest["reason"] == "death").to_numpy()
-
-
-def _first_date(dated: pd.DataFrame, codes: tuple[str, ...]) -> pd.Series:
-    """Return the first date, by eid, of a code that begins with one of `codes`."""
-    matching = dated[dated["code"].str.startswith(codes).fillna(False).astype(bool)]
-    return matching.groupby("eid")["date"].min()
-
-
-def _load_array(file: Path) -> npt.NDArray[np.generic]:
+    Raises
+    ------
+    InputError
+        If the file is missing, is no such XML (or defines entities, which an export never does), lacks the strip or a
+        lead, or a sample is no number.
+    """
+    path = Path(file)
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{file} is missing: check the folder.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} is not a plain numpy array ({error}): save it again.") from None
+        raise InputError(f"{path} is missing: check the path.") from None
+    if b"<!ENTITY" in content:
+        raise InputError(
+            f"{path} defines XML entities, which no export does: do not use this file."
+        )
+    try:
+        root = ElementTree.fromstring(content)
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise InputError(f"{path} is not readable XML ({error}): export it again.") from None
+    if root.tag != "CardiologyXML":
+        raise InputError(
+            f"{path} starts with <{root.tag}>, not <CardiologyXML>: it is another format."
+        )
+    for generation in ("StripData", "Strip/StripData"):
+        if (strip := root.find(generation)) is not None:
+            return _signal(strip, path)
+    raise InputError(f"{path} has no StripData: it holds no resting ECG.")
+
+
+def _signal(block: ElementTree.Element, path: Path) -> tuple[npt.NDArray[np.float32], float]:
+    """Return signal (12, samples) in mV and rate of a block with SampleRate, Resolution and WaveformData."""
+    rate = _number(block, "SampleRate", path)
+    resolution = _number(block, "Resolution", path)
+    scale = block.find("Resolution")
+    unit = (scale.get("units", "uVperLsb") if scale is not None else "").lower()
+    if unit not in _MICROVOLT or not rate > 0 or not resolution > 0:
+        raise InputError(
+            f"{path}: SampleRate {rate:g} or Resolution {resolution:g} {unit} is not usable."
+        )
+    names, rows = [], []
+    for waveform in block.findall("WaveformData"):
+        names.append(waveform.get("lead") or "")
+        cells = re.sub(r"\s", "", waveform.text or "").strip(",").split(",")
+        try:
+            rows.append(np.array(cells, dtype=np.float64))
+        except ValueError:
+            raise InputError(
+                f"{path}: lead {names[-1]} holds a sample that is no number."
+            ) from None
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1:
+        raise InputError(f"{path}: leads differ in length ({sorted(lengths)}): export it again.")
+    try:
+        ordered = reorder_leads(np.stack(rows), names)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return (ordered * (resolution * _MICROVOLT[unit] / 1000.0)).astype(np.float32), rate
+
+
+def _number(block: ElementTree.Element, tag: str, path: Path) -> float:
+    try:
+        return float((block.findtext(tag) or "").strip())
+    except ValueError:
+        raise InputError(f"{path}: {block.tag} has no numeric {tag}: export it again.") from None

@@ -48,6 +48,12 @@ GROUP_COLORS: Mapping[str, str] = MappingProxyType(
 )
 """One colour a diagnostic superclass (and for form and rhythm statements) in every figure."""
 
+DASHED: Any = MappingProxyType({"color": GREY, "linestyle": (0, (4, 2)), "linewidth": 1.4})
+"""A level to compare with: chance, no effect, a threshold."""
+
+BESIDE: Any = MappingProxyType({"xytext": (7, 0), "textcoords": "offset points", "va": "center"})
+"""Of a text just right of a point."""
+
 SEQUENTIAL = "YlGnBu"
 DIVERGING = LinearSegmentedColormap.from_list(
     "book_diverging", ["#2B7BBA", "#92C5DE", "#FAFAFA", "#F4A582", "#D6483C"]
@@ -137,23 +143,19 @@ def new_figure(height: float, width: float = WIDTH) -> BookFigure:
     return BookFigure(figsize=(width, height), layout="constrained")
 
 
-def add_title(fig: Figure, title: str) -> None:
-    """Put `title` over the figure, at its left edge; an empty one takes no room."""
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
-
-
-def annotate_source(fig: Figure, source: str, note: str = "") -> None:
-    """Print where the data are from, and n, events and the kind of interval, under the figure.
+def finish(fig: BookFigure, source: str, title: str, *notes: str) -> BookFigure:
+    """Put `title` over a figure, and under it where the data are from, n, events, and the kind of interval.
 
     Parameters
     ----------
     fig
-        The figure. Room below its axes is made by the constrained layout.
+        The figure. Room around its axes is made by the constrained layout.
     source
         For example "Simulated data" or "PTB-XL 1.0.3".
-    note
-        For example "n = 600 patients, 240 events, 95 % interval".
+    title
+        An empty one takes no room.
+    notes
+        For example "n = 600 patients, 240 events, 95 % interval"; empty ones are left out.
 
     Raises
     ------
@@ -162,9 +164,13 @@ def annotate_source(fig: Figure, source: str, note: str = "") -> None:
     """
     if not source.strip():
         raise InputError("source is empty: say where the figure's data are from.")
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    note = "; ".join(note for note in notes if note)
     line = f"{source} · {note}" if note else source
     width = int(fig.get_figwidth() * 13.2)  # characters of 9 pt DejaVu Sans that fit
     fig.supxlabel(textwrap.fill(line, width), x=0.01, ha="left", fontsize=9, color=GREY)
+    return fig
 
 
 def ink(color: str) -> tuple[float, float, float]:
@@ -212,12 +218,10 @@ def label_ends(ax: Axes, labels: Sequence[EndLabel], size: float = 11) -> None:
             label.text,
             (1.0, y / height),
             xycoords="axes fraction",
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
             color=ink(label.color),
             fontsize=size,
             annotation_clip=False,
+            **BESIDE,
         )
 
 
@@ -248,7 +252,7 @@ def as_array(values: ArrayLike, ndim: int, name: str) -> NDArray[np.float64]:
     return array
 
 
-def require_columns(table: Any, columns: Sequence[str], name: str) -> None:
+def check_columns(table: Any, columns: Sequence[str], name: str) -> None:
     """Refuse a table in which a needed column is missing, naming what is there."""
     missing = [column for column in columns if column not in table.columns]
     if missing:

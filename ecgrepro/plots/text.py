@@ -1,6 +1,6 @@
 """Statements as vectors: how alike they are, how they are weighted, how often texts repeat."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,25 @@ from ecgrepro.plots.style import (
     BLUE,
     GREY,
     GROUP_COLORS,
+    LIGHT,
     PALETTE,
     SEQUENTIAL,
     VERMILION,
     BookFigure,
-    add_title,
-    annotate_source,
     as_array,
+    check_columns,
     count,
+    finish,
     ink,
     new_figure,
-    require_columns,
     styled,
 )
+
+MARKS = (100, 300)
+"""Numbers of most frequent words at which `plot_vocabulary` writes their share."""
+
+MOST = 16
+"""Codes that `plot_agreement` draws, those with most records."""
 
 
 @styled
@@ -95,9 +101,7 @@ def plot_similarity(
     if groups is not None:
         ordered = [groups[int(i)] for i in order]
         _mark_groups(ax, ordered, outside=names is not None and n <= 30)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 def _mark_groups(ax: Axes, groups: Sequence[str], outside: bool) -> None:
@@ -110,33 +114,15 @@ def _mark_groups(ax: Axes, groups: Sequence[str], outside: bool) -> None:
             ax.axvline(start - 0.5, color="white", linewidth=1.6)
         color = ink(GROUP_COLORS.get(groups[start], PALETTE[i % len(PALETTE)]))
         middle = (start + end - 1) / 2
-        style: dict[str, Any] = {
-            "color": color,
-            "weight": "bold",
-            "fontsize": 11,
-            "annotation_clip": False,
-        }
+        style: dict[str, Any] = {"color": color, "weight": "bold", "fontsize": 11}
+        style |= {"annotation_clip": False, "textcoords": "offset points"}
         narrow = (end - start) / n < 0.09
-        ax.annotate(
-            groups[start],
-            (middle, -0.5),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="left" if narrow else "center",
-            va="bottom",
-            rotation=45 if narrow else 0,
-            **style,
-        )
+        turned: dict[str, Any] = {"ha": "left", "rotation": 45} if narrow else {"ha": "center"}
+        place = (middle, -0.5)
+        ax.annotate(groups[start], place, xytext=(0, 5), va="bottom", **turned, **style)
         if not outside:
-            ax.annotate(
-                groups[start],
-                (-0.5, middle),
-                xytext=(-5, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                **style,
-            )
+            place = (-0.5, middle)
+            ax.annotate(groups[start], place, xytext=(-5, 0), ha="right", va="center", **style)
 
 
 @styled
@@ -150,7 +136,7 @@ def plot_weights(
     table
         Columns `statement` and `confidence` (%), then one column of weights a policy, which sum to 1.
     """
-    require_columns(table, ["statement", "confidence"], "table")
+    check_columns(table, ["statement", "confidence"], "table")
     policies = [c for c in table.columns if c not in ("statement", "confidence")]
     if not policies:
         raise InputError(
@@ -169,14 +155,9 @@ def plot_weights(
             y = i - 0.34 + (j + 0.5) * height
             weight = float(row[policy])
             ax.barh(y, weight, height=height * 0.88, color=colors[j % len(colors)])
-            ax.annotate(
-                f"{weight:.2f}" if weight else "0: the statement is lost",
-                (weight, y),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=10.5,
-            )
+            words = f"{weight:.2f}" if weight else "0: the statement is lost"
+            offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
+            ax.annotate(words, (weight, y), va="center", fontsize=10.5, **offset)
     ax.set(xlim=(0, 1.12), ylim=(n - 0.55, -0.75), yticks=[])
     ax.set_xticks(np.linspace(0, 1, 6))
     ax.set_xlabel("Weight in the text vector (share, sums to 1)")
@@ -185,9 +166,7 @@ def plot_weights(
     fig.legend(
         handles, [f"confidence 0: {p}" for p in policies], loc="outside upper right", ncols=3
     )
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -217,22 +196,95 @@ def plot_text_ranks(
         ax.plot(np.arange(1, share.size + 1), share, color=color, marker="o", markersize=3.5)
         ax.plot([1], [share[0]], "o", color=color, markersize=9)
         lead_in = f"{name}: " if name else ""
-        ax.text(
-            0.98,
-            0.97 - 0.19 * i,
+        words = (
             f"{lead_in}most frequent text {share[0]:.1f} % of records\n"
-            f"{count(share.size)} distinct texts, effective number {effective:.1f}",
-            transform=ax.transAxes,
-            ha="right",
-            va="top",
-            fontsize=11,
-            color=ink(color),
+            f"{count(share.size)} distinct texts, effective number {effective:.1f}"
         )
+        corner: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top"}
+        ax.text(0.98, 0.97 - 0.19 * i, words, fontsize=11, color=ink(color), **corner)
     ax.set(xscale="log", yscale="log", xlabel="Rank of the text (1 = most frequent)")
     ax.set_ylabel("Share of records (%)")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.spines["left"].set_color(GREY)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
+
+
+@styled
+def plot_vocabulary(
+    counts: Mapping[str, ArrayLike],
+    source: str,
+    *,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw what share of all words the k most frequent ones make.
+
+    Parameters
+    ----------
+    counts
+        (n_words,) occurrences of each distinct word, in any order, by language.
+    """
+    if not counts:
+        raise InputError(
+            "counts is empty: give the occurrences of each word of at least one language."
+        )
+    fig = new_figure(4.4)
+    ax = fig.subplots()
+    for i, (name, values) in enumerate(counts.items()):
+        numbers = np.sort(as_array(values, 1, name))[::-1]
+        if not numbers.size or numbers.sum() <= 0:
+            raise InputError(f"counts {name!r} hold no word: give the occurrences of each word.")
+        share = 100 * np.cumsum(numbers) / numbers.sum()
+        color = PALETTE[i % len(PALETTE)]
+        ax.plot(np.arange(1, share.size + 1), share, color=color, linewidth=2)
+        stated = ", ".join(f"{share[k - 1]:.0f} % by {k}" for k in MARKS if k <= share.size)
+        text = f"{name}: {count(numbers.size)} words" + (f", {stated}" if stated else "")
+        place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "fontsize": 11}
+        ax.text(0.98, 0.06 + 0.09 * (len(counts) - 1 - i), text, color=ink(color), **place)
+    for k in MARKS:
+        ax.axvline(k, color=LIGHT, linewidth=1, zorder=0)
+    ax.set(xscale="log", ylim=(0, 103), xlabel="Most frequent words taken together (number)")
+    ax.set_ylabel("Share of all words (%)")
+    ax.xaxis.set_major_formatter(lambda value, _: count(value))
+    return finish(fig, source, title, note)
+
+
+@styled
+def plot_agreement(
+    tables: Mapping[str, pd.DataFrame],
+    source: str,
+    *,
+    title: str = "",
+    note: str = "",
+) -> BookFigure:
+    """Draw in what share of the records that have a code the text mentions it, one dot a language.
+
+    Parameters
+    ----------
+    tables
+        By language, from `translation.agreement.scp_agreement`: index code, columns `records` and `recall`.
+    """
+    if not tables:
+        raise InputError("tables is empty: give the agreement of at least one language.")
+    for name, table in tables.items():
+        check_columns(table, ["records", "recall"], name)
+    total = pd.concat([table["records"] for table in tables.values()]).groupby(level=0).sum()
+    codes = total.sort_values(ascending=False, kind="stable").index[:MOST]
+    fig = new_figure(1.3 + 0.3 * len(codes))
+    ax = fig.subplots()
+    for i, (name, table) in enumerate(tables.items()):
+        present = [(y, code) for y, code in enumerate(codes) if code in table.index]
+        recall = [100 * float(table.loc[code, "recall"]) for _, code in present]
+        color = PALETTE[i % len(PALETTE)]
+        ax.plot(
+            recall, [y for y, _ in present], "os^D"[i % 4], color=color, markersize=8, label=name
+        )
+    ax.set_yticks(
+        range(len(codes)), [f"{code} ({count(total[code])})" for code in codes], fontsize=10.5
+    )
+    ax.set(xlim=(-3, 103), ylim=(len(codes) - 0.4, -0.6))
+    ax.set_xlabel("Records with the code whose text mentions it (%)")
+    ax.tick_params(axis="y", colors=ink(GREY))
+    ax.legend(loc="lower left", title="language of the report")
+    return finish(fig, source, title, note)

@@ -1,6 +1,7 @@
 """What happened during training: losses and monitors by epoch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,19 +14,24 @@ from numpy.typing import NDArray
 from ecgrepro.errors import InputError
 from ecgrepro.plots.style import (
     BLUE,
+    DASHED,
     GREY,
     PALETTE,
     VERMILION,
     BookFigure,
     EndLabel,
-    add_title,
-    annotate_source,
+    check_columns,
+    finish,
     ink,
     label_ends,
     new_figure,
-    require_columns,
     styled,
 )
+
+_LINES: dict[bool, dict[str, Any]] = {
+    True: {"linestyle": (0, (3, 1.6)), "linewidth": 1.5},  # training
+    False: {"linestyle": "-", "linewidth": 2.2},  # validation
+}
 
 
 @styled
@@ -34,9 +40,7 @@ def plot_history(
     columns: Sequence[str] | Mapping[str, str],
     source: str,
     *,
-    patterns: tuple[str, str] = ("train_{}", "validation_{}"),
     best_epoch: int | Mapping[str, int] | None = None,
-    log: bool = False,
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -47,13 +51,10 @@ def plot_history(
     history
         One row an epoch, the epoch as index or column `epoch`; or several runs by name, drawn over each other.
     columns
-        Losses to draw ("total", "align", ...), or a mapping from them to what the axis should say.
-    patterns
-        How a loss is called in the table for training and for validation. Either may be missing.
+        Losses to draw ("total", "align", ...), or a mapping from them to what the axis should say. In the table a loss
+        is called `train_total` and `validation_total`; either may be missing.
     best_epoch
         Epoch of the kept checkpoint (by run, if there are several), marked with a dot.
-    log
-        Logarithmic loss axis.
     """
     runs = {"": history} if isinstance(history, pd.DataFrame) else dict(history)
     names = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
@@ -68,50 +69,38 @@ def plot_history(
         found = False
         for i, (run, table) in enumerate(runs.items()):
             epochs = _epochs(table, run)
-            for split, pattern in zip(("training", "validation"), patterns, strict=True):
-                if pattern.format(column) not in table:
+            for split, prefix in (("training", "train_"), ("validation", "validation_")):
+                if prefix + column not in table:
                     continue
                 found = True
-                values = table[pattern.format(column)].to_numpy(float)
-                color = (
-                    (BLUE, VERMILION)[split == "validation"] if len(runs) == 1 else PALETTE[i % 7]
-                )
+                values = table[prefix + column].to_numpy(float)
                 dashed = split == "training"
-                ax.plot(
-                    epochs,
-                    values,
-                    color=color,
-                    linestyle=(0, (3, 1.6)) if dashed else "-",
-                    linewidth=1.5 if dashed else 2.2,
-                    marker="o" if epochs.size == 1 else None,
-                )
+                own = BLUE if dashed else VERMILION
+                color = own if len(runs) == 1 else PALETTE[i % 7]
+                marker = "o" if epochs.size == 1 else None
+                ax.plot(epochs, values, color=color, marker=marker, **_LINES[dashed])
                 if len(runs) == 1:
                     ends.append(_end(epochs, values, split, color))
-                elif not dashed or patterns[1].format(column) not in table:
+                elif not dashed or f"validation_{column}" not in table:
                     ends.append(_end(epochs, values, run, color))
                 chosen = best.get(run)
                 if chosen is not None and not dashed and (epochs == chosen).any():
                     value = float(values[epochs == chosen][0])
                     ax.plot(chosen, value, "o", color=color, markersize=8, markeredgecolor="white")
         if not found:
-            tried = " or ".join(pattern.format(column) for pattern in patterns)
-            raise InputError(f"history has no column {tried}: check the names or `patterns`.")
-        if log:
-            ax.set_yscale("log")
+            raise InputError(
+                f"history has no column train_{column} or validation_{column}: check the names."
+            )
         ax.set_ylabel(label)
         _epoch_axis(ax, runs)
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
-    add_title(fig, title)
     if len(runs) > 1:
-        handles = [
-            Line2D([], [], color=GREY, linestyle=(0, (3, 1.6)), linewidth=1.5),
-            Line2D([], [], color=GREY, linewidth=2.2),
-        ]
+        handles = [Line2D([], [], color=GREY, **_LINES[dashed]) for dashed in (True, False)]
         fig.legend(handles, ["training", "validation"], loc="outside upper right", ncols=2)
     marked = "dot: kept checkpoint" if any(v is not None for v in best.values()) else ""
-    annotate_source(fig, source, "; ".join(part for part in (note, marked) if part))
+    finish(fig, source, title, note, marked)
     for ax, ends in zip(axes, labels, strict=True):
         label_ends(ax, ends)
     return fig
@@ -120,7 +109,7 @@ def plot_history(
 def _epochs(table: pd.DataFrame, run: str) -> NDArray[np.float64]:
     if table.index.name == "epoch":
         return table.index.to_numpy(float)
-    require_columns(table, ["epoch"], f"history {run}".strip())
+    check_columns(table, ["epoch"], f"history {run}".strip())
     return table["epoch"].to_numpy(float)
 
 
@@ -170,7 +159,7 @@ def plot_monitors(
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
         ends: list[EndLabel] = []
         for i, (run, table) in enumerate(runs.items()):
-            require_columns(table, [column], f"history {run}".strip())
+            check_columns(table, [column], f"history {run}".strip())
             epochs, values = _epochs(table, run), table[column].to_numpy(float)
             color = PALETTE[i % len(PALETTE)]
             ax.plot(epochs, values, color=color, marker="o" if epochs.size == 1 else None)
@@ -181,26 +170,18 @@ def plot_monitors(
         _epoch_axis(ax, runs)
         if references and column in references:
             value, text = references[column]
-            ax.axhline(value, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4)
+            ax.axhline(value, **DASHED)
             low, high = ax.get_ylim()
             above = value < (low + high) / 2
-            ax.annotate(
-                text,
-                (0.99, value),
-                xycoords=ax.get_yaxis_transform(),
-                ha="right",
-                xytext=(0, 3 if above else -3),
-                textcoords="offset points",
-                va="bottom" if above else "top",
-                fontsize=10.5,
-                color=ink(GREY),
-                path_effects=[withStroke(linewidth=3, foreground="white")],
-            )
+            offset: dict[str, Any] = {"xytext": (0, 3 if above else -3), "ha": "right"}
+            offset |= {"textcoords": "offset points", "va": "bottom" if above else "top"}
+            halo = [withStroke(linewidth=3, foreground="white")]
+            look: dict[str, Any] = {"fontsize": 10.5, "color": ink(GREY), "path_effects": halo}
+            ax.annotate(text, (0.99, value), xycoords=ax.get_yaxis_transform(), **offset, **look)
         labels.append(ends)
     axes[-1].set_xlabel("Epoch (number)")
     fig.align_ylabels(axes)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     for ax, ends in zip(axes, labels, strict=True):
         label_ends(ax, ends)
     return fig

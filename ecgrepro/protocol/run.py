@@ -19,7 +19,7 @@ import yaml
 
 from ecgrepro import ROOT
 from ecgrepro.biomarkers import COVARIATES, with_covariates
-from ecgrepro.cohorts.division import NULL
+from ecgrepro.cohorts.schema import NULL
 from ecgrepro.data.packing import Packed, open_packed
 from ecgrepro.data.ptbxl import open_release, split_by_fold
 from ecgrepro.dependencies import code_fingerprint
@@ -87,7 +87,15 @@ _SHARED = (
 )
 """Parameters of chapter 6 that every pretraining of the run takes over."""
 
-_CODE = ("models", "objectives", "training", "survival", "biomarkers", "data/signals", "protocol/run")
+_CODE = (
+    "models",
+    "objectives",
+    "training",
+    "survival",
+    "biomarkers",
+    "data/signals",
+    "protocol/run",
+)
 """Modules whose change makes a finished arm stale."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ecgrepro.cohorts.division import NULL
+from ecgrepro.cohorts.schema import NULL
 from ecgrepro.errors import InputError
 from ecgrepro.protocol.arms import COX, NO_ENCODER, ORACLES
 from ecgrepro.protocol.run import ArmResult

@@ -8,24 +8,20 @@ shows, of age, of sex and of a frailty that no ECG shows. Nothing here is a pati
 Bousseljot, Samek & Schaeffter, PhysioNet, https://doi.org/10.13026/kfzx-aw45, CC BY 4.0).
 """
 
-from ecgrepro.simulate.follow_up import write_cohorts
 from ecgrepro.simulate.outcomes import (
     HazardRatios,
-    null_outcomes,
     oracle_hazards,
     plant_outcomes,
     plantable_table,
+    write_cohorts,
 )
 from ecgrepro.simulate.release import write_release
-from ecgrepro.simulate.severity import severity_from_codes
 
 __all__ = [
     "HazardRatios",
-    "null_outcomes",
     "oracle_hazards",
     "plant_outcomes",
     "plantable_table",
-    "severity_from_codes",
     "write_cohorts",
     "write_release",
 ]

@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecgrepro.simulate.disease import COMPLETE_LBBB, COMPLETE_RBBB, scales
+from ecgrepro.simulate.disease import (
+    COMPLETE_LBBB,
+    COMPLETE_RBBB,
+    INJURY_REGIONS,
+    ISCHEMIA_REGIONS,
+    scales,
+)
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -32,12 +38,30 @@ def read_statements() -> pd.DataFrame:
 
 
 class _Codes:
-    """Confidence by code and ECG, NaN where a code is absent."""
+    """What a reader sees of N ECGs, and the codes given so far.
 
-    def __init__(self, n: int, rng: np.random.Generator) -> None:
-        self.n = n
-        self.rng = rng
+    `read` is the reading of each disease's size, `found` whether it is large enough to be coded, `margin` by how much;
+    `confidence` is by code and ECG, NaN where a code is absent.
+    """
+
+    def __init__(self, states: pd.DataFrame, rng: np.random.Generator) -> None:
+        self.n, self.rng = len(states), rng
+        self.state = {name: states[name].to_numpy() for name in states.columns}
+        self.rhythm = self.state["rhythm"]
         self.confidence: dict[str, FloatArray] = {}
+        self.read = {
+            name: self.state[f"x_{name}"] + _READING_SD * rng.standard_normal(self.n)
+            for name in scales()
+        }
+        self.margin = {name: self.read[name] - scale.coded for name, scale in scales().items()}
+        self.found = {name: self.read[name] > scale.coded for name, scale in scales().items()}
+        for name in self.found:
+            if name not in ("paced", "pvc", "fibrillation"):
+                self.found[name] &= (self.rhythm != "paced") | self.chance(0.1)
+
+    def chance(self, share: float) -> BoolArray:
+        """Toss a coin for each ECG."""
+        return self.rng.uniform(size=self.n) < share
 
     def has(self, code: str) -> BoolArray:
         values = self.confidence.get(code)
@@ -61,6 +85,10 @@ class _Codes:
 
     def graded(self, code: str, where: BoolArray, margin: FloatArray) -> None:
         self.set(code, where, self.levels(_GRADED, margin))
+
+    def certain(self, code: str, where: BoolArray, share: float) -> None:
+        """Code with confidence 100 in this share, and with an unknown one otherwise."""
+        self.set(code, where, np.where(self.chance(share), 100.0, _UNKNOWN))
 
     def sure(self, code: str, where: BoolArray) -> None:
         self.set(code, where, self.levels(_SURE))
@@ -89,31 +117,19 @@ def assign_codes(
         SCP code to confidence (0 for unknown, the rule for form and rhythm; else 15 to 100),
         diagnoses before form before rhythm, surer ones first: the order of the release.
     """
-    n = len(states)
-    codes = _Codes(n, rng)
-    read = {
-        name: states[f"x_{name}"].to_numpy() + _READING_SD * rng.standard_normal(n)
-        for name in scales()
-    }
-    found = {name: read[name] > scale.coded for name, scale in scales().items()}
-    margin = {name: read[name] - scale.coded for name, scale in scales().items()}
-    paced = states["rhythm"].to_numpy() == "paced"
-    for name in found:
-        if name not in ("paced", "pvc", "fibrillation"):
-            found[name] &= ~paced | (rng.uniform(size=n) < 0.1)
-    _infarcts(codes, states, found, margin)
-    _repolarization(codes, states, found, read, rng)
-    _hypertrophy(codes, found, margin, rng)
-    _conduction(codes, states, found, read)
-    _beats(codes, states, found, margin, rng)
-    _form(codes, states, found, axis, rng)
-    _normal(codes, rng)
+    codes = _Codes(states, rng)
+    _infarcts(codes)
+    _repolarization(codes)
+    _hypertrophy(codes)
+    _conduction(codes)
+    _beats(codes)
+    _form(codes, axis)
+    _normal(codes)
     return list(_rows(codes))
 
 
-def _infarcts(
-    codes: _Codes, states: pd.DataFrame, f: dict[str, BoolArray], m: dict[str, FloatArray]
-) -> None:
+def _infarcts(codes: _Codes) -> None:
+    f, m = codes.found, codes.margin
     low, side, back = f["inferior"], f["lateral"], f["posterior"]
     front, tip = f["anteroseptal"], f["anterior"]
     wide = side & ~low & (front | tip)
@@ -126,62 +142,53 @@ def _infarcts(
     codes.graded("LMI", side & ~low & ~wide, m["lateral"])
     codes.graded("ASMI", front & ~wide, m["anteroseptal"])
     codes.graded("AMI", tip & ~wide, m["anterior"])
-    for region in ("AS", "AL", "IN", "LA", "IL"):
-        codes.sure(f"INJ{region}", f["injury"] & (states["injury_region"] == region).to_numpy())
+    for region in INJURY_REGIONS:
+        codes.sure(f"INJ{region}", f["injury"] & (codes.state["injury_region"] == region))
 
 
-def _repolarization(
-    codes: _Codes,
-    states: pd.DataFrame,
-    f: dict[str, BoolArray],
-    read: dict[str, FloatArray],
-    rng: np.random.Generator,
-) -> None:
-    n = codes.n
-    for region in ("", "AL", "IN", "IL", "AS", "LA", "AN"):
-        here = f["ischemia"] & (states["ischemia_region"] == region).to_numpy()
+def _repolarization(codes: _Codes) -> None:
+    f, read = codes.found, codes.read
+    for region in ISCHEMIA_REGIONS:
+        here = f["ischemia"] & (codes.state["ischemia_region"] == region)
         if not region:  # strain of a hypertrophied wall is read as ischaemia about as often as not
-            here |= f["lvh"] & (read["lvh"] > 0.8) & (rng.uniform(size=n) < 0.45) & ~f["ischemia"]
+            here |= f["lvh"] & (read["lvh"] > 0.8) & codes.chance(0.45) & ~f["ischemia"]
         codes.sure(f"ISC{region or '_'}", here)
     codes.sure("DIG", f["digitalis"])
-    codes.sure("LNGQT", (f["long_qt"] | (states["qtc_ms"] > 500).to_numpy()) & ~codes.has("CLBBB"))
+    codes.sure("LNGQT", (f["long_qt"] | (codes.state["qtc_ms"] > 500)) & ~codes.has("CLBBB"))
     codes.graded("EL", f["electrolyte"], read["electrolyte"])
-    codes.set("ANEUR", f["aneurysm"], np.where(rng.uniform(size=n) < 0.85, 50.0, 100.0))
+    codes.set("ANEUR", f["aneurysm"], np.where(codes.chance(0.85), 50.0, 100.0))
     flat = f["flat_t"]
-    kind = rng.uniform(size=n)
+    kind = codes.rng.uniform(size=codes.n)
     codes.sure("NDT", flat & (kind < 0.66))
     codes.form("NT_", flat & (kind >= 0.66) & (kind < 0.82))
     codes.form("TAB_", flat & (kind >= 0.82) & (kind < 0.833))
     codes.form("LOWT", flat & (kind >= 0.55) & (kind < 0.61) | (flat & (kind >= 0.86)))
     st = 0.075 * read["ischemia"].clip(0, 2) + 0.15 * read["digitalis"].clip(0, 2)
     st += 0.19 * read["injury"].clip(0, 2) + 0.06 * read["lvh"].clip(0, 2)
-    st += 0.02 * rng.standard_normal(n)
+    st += 0.02 * codes.rng.standard_normal(codes.n)
     st += 0.03 * read["flat_t"].clip(0, 2)
     depressed = st > 0.080
-    codes.form("STD_", depressed & (rng.uniform(size=n) < 0.70))
-    vague = (st > 0.035) & ~depressed & (rng.uniform(size=n) < 0.30)
-    codes.set("NST_", vague, np.where(rng.uniform(size=n) < 0.27, _UNKNOWN, 100.0))
-    codes.form("INVT", f["ischemia"] & (read["ischemia"] > 0.9) & (rng.uniform(size=n) < 0.50))
-    raised = (states["acute"] > 0.5).to_numpy() & (f["inferior"] | f["anteroseptal"])
-    codes.form("STE_", raised & (rng.uniform(size=n) < 0.10))
+    codes.form("STD_", depressed & codes.chance(0.70))
+    vague = (st > 0.035) & ~depressed & codes.chance(0.30)
+    codes.set("NST_", vague, np.where(codes.chance(0.27), _UNKNOWN, 100.0))
+    codes.form("INVT", f["ischemia"] & (read["ischemia"] > 0.9) & codes.chance(0.50))
+    raised = (codes.state["acute"] > 0.5) & (f["inferior"] | f["anteroseptal"])
+    codes.form("STE_", raised & codes.chance(0.10))
 
 
-def _hypertrophy(
-    codes: _Codes, f: dict[str, BoolArray], m: dict[str, FloatArray], rng: np.random.Generator
-) -> None:
-    n = codes.n
-    voltage_only = f["lvh"] & (rng.uniform(size=n) < 0.06)
+def _hypertrophy(codes: _Codes) -> None:
+    f, m = codes.found, codes.margin
+    voltage_only = f["lvh"] & codes.chance(0.06)
     codes.graded("LVH", f["lvh"] & ~voltage_only, m["lvh"])
-    codes.form("VCLVH", voltage_only | (f["lvh"] & (rng.uniform(size=n) < 0.33)))
-    codes.graded("SEHYP", f["lvh"] & (rng.uniform(size=n) < 0.013), m["lvh"])
+    codes.form("VCLVH", voltage_only | (f["lvh"] & codes.chance(0.33)))
+    codes.graded("SEHYP", f["lvh"] & codes.chance(0.013), m["lvh"])
     codes.graded("RVH", f["rvh"], m["rvh"])
     codes.graded("LAO/LAE", f["left_atrium"], m["left_atrium"])
     codes.graded("RAO/RAE", f["right_atrium"], m["right_atrium"])
 
 
-def _conduction(
-    codes: _Codes, states: pd.DataFrame, f: dict[str, BoolArray], read: dict[str, FloatArray]
-) -> None:
+def _conduction(codes: _Codes) -> None:
+    f, read, rhythm = codes.found, codes.read, codes.rhythm
     codes.sure("LAFB", f["lafb"])
     codes.sure("LPFB", f["lpfb"])
     complete = read["rbbb"] > COMPLETE_RBBB
@@ -192,31 +199,21 @@ def _conduction(
     codes.sure("ILBBB", f["lbbb"] & ~complete)
     codes.sure("IVCD", f["ivcd"])
     codes.sure("WPW", f["preexcitation"])
-    rhythm = states["rhythm"].to_numpy()
     codes.sure("2AVB", rhythm == "avb2")
     codes.sure("3AVB", rhythm == "avb3")
-    long_pr = (states["pr_ms"].to_numpy() + 4 * codes.rng.standard_normal(codes.n)) > 199
+    long_pr = (codes.state["pr_ms"] + 4 * codes.rng.standard_normal(codes.n)) > 199
     long_pr &= rhythm == "sinus"
     kind = codes.rng.uniform(size=codes.n)
     codes.sure("1AVB", long_pr & (kind < 0.85))
     codes.form("LPR", long_pr & (kind > 0.60))
 
 
-def _beats(
-    codes: _Codes,
-    states: pd.DataFrame,
-    f: dict[str, BoolArray],
-    m: dict[str, FloatArray],
-    rng: np.random.Generator,
-) -> None:
-    n = codes.n
-    rhythm = states["rhythm"].to_numpy()
-    rate = states["heart_rate"].to_numpy()
-    sure_af = np.where(rng.uniform(size=n) < 0.03, 100.0, _UNKNOWN)
-    codes.set("AFIB", (rhythm == "fibrillation"), sure_af)
-    codes.set("AFLT", rhythm == "flutter", np.where(rng.uniform(size=n) < 0.77, 100.0, _UNKNOWN))
-    codes.set("PACE", rhythm == "paced", np.where(rng.uniform(size=n) < 0.98, 100.0, _UNKNOWN))
-    paroxysmal = rng.uniform(size=n) < 0.47
+def _beats(codes: _Codes) -> None:
+    f, rhythm, rate = codes.found, codes.rhythm, codes.state["heart_rate"]
+    codes.certain("AFIB", rhythm == "fibrillation", 0.03)
+    codes.certain("AFLT", rhythm == "flutter", 0.77)
+    codes.certain("PACE", rhythm == "paced", 0.98)
+    paroxysmal = codes.chance(0.47)
     codes.set("PSVT", (rhythm == "svt") & paroxysmal, 100.0)
     codes.form("SVTAC", (rhythm == "svt") & ~paroxysmal)
     sinus = rhythm == "sinus"
@@ -225,45 +222,38 @@ def _beats(
     codes.form("STACH", fast)
     codes.form("SBRAD", slow)
     codes.form("SARRH", uneven)
-    wandering = sinus & ~fast & ~slow & ~uneven & (rng.uniform(size=n) < 0.009)
+    wandering = sinus & ~fast & ~slow & ~uneven & codes.chance(0.009)
     codes.form("SVARR", wandering)
-    named = rng.uniform(size=n) > 0.018  # some reports name no rhythm at all
+    named = codes.rng.uniform(size=codes.n) > 0.018  # some reports name no rhythm at all
     codes.form("SR", sinus & ~fast & ~slow & ~uneven & ~wandering & named)
     codes.form("SR", (rhythm == "avb2") & named)
-    extra = f["pvc"] & (states["rhythm"] != "paced").to_numpy()
-    codes.set("PVC", extra, np.where(rng.uniform(size=n) < 0.9, 100.0, _UNKNOWN))
-    codes.set("PAC", f["pac"], np.where(rng.uniform(size=n) < 0.09, 100.0, _UNKNOWN))
-    often = states["pvc"].to_numpy()
-    codes.set("BIGU", f["pvc"] & (often > 1.55), np.where(rng.uniform(size=n) < 0.3, 100.0, 0.0))
+    codes.certain("PVC", f["pvc"] & (rhythm != "paced"), 0.9)
+    codes.certain("PAC", f["pac"], 0.09)
+    often = codes.state["pvc"]
+    codes.certain("BIGU", f["pvc"] & (often > 1.55), 0.3)
     codes.form("TRIGU", f["pvc"] & (often > 1.42) & (often <= 1.55))
-    codes.form("PRC(S)", (f["pvc"] | f["pac"]) & (rng.uniform(size=n) < 0.007))
+    codes.form("PRC(S)", (f["pvc"] | f["pac"]) & codes.chance(0.007))
 
 
-def _form(
-    codes: _Codes,
-    states: pd.DataFrame,
-    f: dict[str, BoolArray],
-    axis: FloatArray,
-    rng: np.random.Generator,
-) -> None:
-    n = codes.n
+def _form(codes: _Codes, axis: FloatArray) -> None:
+    f = codes.found
     infarct = f["inferior"] | f["anteroseptal"] | f["anterior"] | f["lateral"]
-    codes.form("ABQRS", infarct & (rng.uniform(size=n) < 0.60))
-    odd = ~infarct & ((axis < -45) | (states["qrs_ms"].to_numpy() > 115))
-    codes.form("ABQRS", odd & (rng.uniform(size=n) < 0.06))
-    codes.form("QWAVE", infarct & ~codes.has("ABQRS") & (rng.uniform(size=n) < 0.24))
-    voltage = states["u_voltage"].to_numpy()
+    codes.form("ABQRS", infarct & codes.chance(0.60))
+    odd = ~infarct & ((axis < -45) | (codes.state["qrs_ms"] > 115))
+    codes.form("ABQRS", odd & codes.chance(0.06))
+    codes.form("QWAVE", infarct & ~codes.has("ABQRS") & codes.chance(0.24))
+    voltage = codes.state["u_voltage"]
     codes.form("LVOLT", f["low_voltage"] | (voltage < -3.1))
     codes.form("HVOLT", (voltage > 2.65) & ~f["lvh"])
 
 
-def _normal(codes: _Codes, rng: np.random.Generator) -> None:
+def _normal(codes: _Codes) -> None:
     """Call normal what has no diagnosis; minor findings are now and then called normal too."""
     table = read_statements()
     diagnoses = [c for c in table.index[table["diagnostic"] == 1.0] if c != "NORM"]
     has_diagnosis = codes.any(*diagnoses)
     rhythm_only = codes.any("AFIB", "AFLT", "SVTAC", "PSVT", "BIGU", "PVC", "STD_", "INVT")
-    u = rng.uniform(size=codes.n)
+    u = codes.rng.uniform(size=codes.n)
     normal = ~has_diagnosis & ~codes.has("PACE") & np.where(rhythm_only, u < 0.7, u < 0.985)
     minor = codes.any("IRBBB", "NDT", "1AVB") & ~codes.any("IMI", "ASMI", "LVH", "ISC_", "CRBBB")
     normal |= minor & (u < 0.03)

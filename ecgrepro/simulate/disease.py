@@ -46,6 +46,9 @@ class Disease:
         Loadings on the two shared factors (pressure and degeneration; coronary artery disease).
     hypertension
         Added liability of hypertensive patients.
+    weight
+        What severity 1 adds to how ill the ECG looks (`outcomes.visible_severity`), before standardisation. Weights
+        favour what survives a per-lead z-score (shape, width, rhythm, ST-T); what shows in voltage alone weighs little.
     """
 
     name: str
@@ -55,45 +58,45 @@ class Disease:
     vascular: float = 0.0
     coronary: float = 0.0
     hypertension: float = 0.0
+    weight: float = 0.0
 
 
 DISEASES: tuple[Disease, ...] = (
-    Disease("inferior", 0.152, 0.22, 0.45, 0.15, 0.55),
-    Disease("anteroseptal", 0.122, 0.22, 0.35, 0.15, 0.50),
-    Disease("anterior", 0.019, 0.20, 0.35, 0.20, 0.50),
-    Disease("lateral", 0.045, 0.20, 0.35, 0.20, 0.70),
-    Disease("posterior", 0.006, 0.20, 0.35, 0.10, 0.60),
-    Disease("injury", 0.020, 0.15, 0.20, 0.20, 0.45),
-    Disease("ischemia", 0.112, 0.18, -0.05, 0.35, 0.30, 0.2),
-    Disease("flat_t", 0.145, 0.08, -0.25, 0.30, 0.15, 0.1),
-    Disease("digitalis", 0.0085, 0.35, 0.0, 0.40, 0.20),
-    Disease("long_qt", 0.006, 0.10, -0.20, 0.30, 0.20),
-    Disease("electrolyte", 0.0045, 0.10, -0.10, 0.20, 0.0),
-    Disease("aneurysm", 0.0048, 0.15, 0.50, 0.10, 0.65),
-    Disease("lvh", 0.106, 0.18, 0.15, 0.30, 0.05, 0.7),
-    Disease("rvh", 0.006, 0.05, 0.10, 0.20, 0.0),
-    Disease("left_atrium", 0.025, 0.20, 0.10, 0.50, 0.0, 0.4),
+    Disease("inferior", 0.152, 0.22, 0.45, 0.15, 0.55, weight=1.0),
+    Disease("anteroseptal", 0.122, 0.22, 0.35, 0.15, 0.50, weight=1.1),
+    Disease("anterior", 0.019, 0.20, 0.35, 0.20, 0.50, weight=1.2),
+    Disease("lateral", 0.045, 0.20, 0.35, 0.20, 0.70, weight=1.0),
+    Disease("posterior", 0.006, 0.20, 0.35, 0.10, 0.60, weight=0.5),
+    Disease("injury", 0.020, 0.15, 0.20, 0.20, 0.45, weight=1.0),
+    Disease("ischemia", 0.112, 0.18, -0.05, 0.35, 0.30, 0.2, weight=1.0),
+    Disease("flat_t", 0.145, 0.08, -0.25, 0.30, 0.15, 0.1, weight=0.5),
+    Disease("digitalis", 0.0085, 0.35, 0.0, 0.40, 0.20, weight=0.5),
+    Disease("long_qt", 0.006, 0.10, -0.20, 0.30, 0.20, weight=0.5),
+    Disease("electrolyte", 0.0045, 0.10, -0.10, 0.20, 0.0, weight=0.4),
+    Disease("aneurysm", 0.0048, 0.15, 0.50, 0.10, 0.65, weight=0.6),
+    Disease("lvh", 0.106, 0.18, 0.15, 0.30, 0.05, 0.7, weight=0.35),
+    Disease("rvh", 0.006, 0.05, 0.10, 0.20, 0.0, weight=0.5),
+    Disease("left_atrium", 0.025, 0.20, 0.10, 0.50, 0.0, 0.4, weight=0.2),
     Disease("right_atrium", 0.0045, 0.10, 0.10, 0.20, 0.0),
-    Disease("lafb", 0.082, 0.25, 0.30, 0.25, 0.15),
-    Disease("lpfb", 0.013, 0.15, 0.20, 0.20, 0.10),
-    Disease("rbbb", 0.084, 0.12, 0.45, 0.10, 0.0),
-    Disease("lbbb", 0.0275, 0.32, 0.05, 0.45, 0.20),
-    Disease("ivcd", 0.048, 0.12, 0.45, 0.25, 0.15),
-    Disease("av_delay", 0.055, 0.25, 0.30, 0.30, 0.15),
-    Disease("avb2", 0.0008, 0.25, 0.10, 0.30, 0.10),
-    Disease("avb3", 0.0008, 0.30, 0.10, 0.30, 0.10),
+    Disease("lafb", 0.082, 0.25, 0.30, 0.25, 0.15, weight=0.35),
+    Disease("lpfb", 0.013, 0.15, 0.20, 0.20, 0.10, weight=0.35),
+    Disease("rbbb", 0.084, 0.12, 0.45, 0.10, 0.0, weight=0.45),
+    Disease("lbbb", 0.0275, 0.32, 0.05, 0.45, 0.20, weight=1.2),
+    Disease("ivcd", 0.048, 0.12, 0.45, 0.25, 0.15, weight=0.9),
+    Disease("av_delay", 0.055, 0.25, 0.30, 0.30, 0.15, weight=0.3),
+    Disease("avb2", 0.0008, 0.25, 0.10, 0.30, 0.10, weight=1.0),
+    Disease("avb3", 0.0008, 0.30, 0.10, 0.30, 0.10, weight=1.2),
     Disease("preexcitation", 0.0038, -0.20, 0.15),
-    Disease("fibrillation", 0.072, 0.42, 0.15, 0.45, 0.05, 0.2),
-    Disease("flutter", 0.0036, 0.30, 0.35, 0.30, 0.10),
+    Disease("fibrillation", 0.072, 0.42, 0.15, 0.45, 0.05, 0.2, weight=1.2),
+    Disease("flutter", 0.0036, 0.30, 0.35, 0.30, 0.10, weight=1.0),
     Disease("svt", 0.0024, 0.05, -0.10, 0.10, 0.0),
-    Disease("paced", 0.0138, 0.40, 0.15, 0.40, 0.10),
-    Disease("pvc", 0.055, 0.18, 0.15, 0.30, 0.25),
+    Disease("paced", 0.0138, 0.40, 0.15, 0.40, 0.10, weight=1.2),
+    Disease("pvc", 0.055, 0.18, 0.15, 0.30, 0.25, weight=0.5),
     Disease("pac", 0.021, 0.25, 0.05, 0.25, 0.0),
     Disease("sinus_arrhythmia", 0.040, -0.20, 0.10),
     Disease("low_voltage", 0.0085, 0.10, 0.0, 0.20, 0.05),
 )
-BY_NAME = {disease.name: disease for disease in DISEASES}
-NAMES = tuple(BY_NAME)
+NAMES = tuple(disease.name for disease in DISEASES)
 
 ISCHEMIA_REGIONS = ("", "AL", "IN", "IL", "AS", "LA", "AN")
 _ISCHEMIA_SHARES = np.array([0.486, 0.250, 0.083, 0.068, 0.064, 0.0325, 0.0165])
@@ -240,16 +243,8 @@ def draw_states(
     columns["ischemia_region"] = rng.choice(ISCHEMIA_REGIONS, n, p=_ISCHEMIA_SHARES)
     columns["injury_region"] = rng.choice(INJURY_REGIONS, n, p=_INJURY_SHARES)
     columns["acute"] = np.where(rng.uniform(size=n) < 0.12, rng.uniform(0.2, 1.0, n), 0.0)
-    for name in (
-        "rate",
-        "frontal",
-        "horizontal",
-        "sagittal",
-        "voltage",
-        "t_axis",
-        "septum",
-        "basal",
-    ):
+    variations = "rate", "frontal", "horizontal", "sagittal", "voltage", "t_axis", "septum", "basal"
+    for name in variations:
         columns[f"u_{name}"] = _shared(rng, patient, 0.7)
     columns.update(_intervals(severity, rhythm, age, male, columns["u_rate"], patient, rng))
     return pd.DataFrame(columns)

@@ -7,15 +7,49 @@ Goldberger. Amplitude-modulated Gaussians as ECG waves: McSharry et al., IEEE Tr
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ecgrepro.simulate.disease import COMPLETE_LBBB, COMPLETE_RBBB
-from ecgrepro.simulate.waves import Waves, rotation, vec
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Gaussian waves of one anchor: centre and width in s (N, K), vector in mV (N, K, 3)."""
+
+    centre: FloatArray
+    width: FloatArray
+    vector: FloatArray
+
+    def take(self, rows: slice | NDArray[np.intp]) -> "Waves":
+        """The same for some of the records."""
+        return Waves(self.centre[rows], self.width[rows], self.vector[rows])
+
+
+def vec(x: object, y: object, z: object, n: int) -> FloatArray:
+    """Stack three components (numbers or (n,) arrays) to (n, 3)."""
+    return np.stack([np.broadcast_to(np.asarray(c, dtype=float), n) for c in (x, y, z)], axis=1)
+
+
+def rotation(frontal: FloatArray, horizontal: FloatArray, sagittal: FloatArray) -> FloatArray:
+    """Rotation matrices (N, 3, 3) from angles in degrees about Z, then Y, then X.
+
+    A positive frontal angle turns the axis clockwise on paper (towards the feet), a positive
+    horizontal one turns it to the back.
+    """
+    a, b, c = (np.deg2rad(angle) for angle in (frontal, horizontal, sagittal))
+    one, zero = np.ones_like(a), np.zeros_like(a)
+    z = [np.cos(a), -np.sin(a), zero, np.sin(a), np.cos(a), zero, zero, zero, one]
+    y = [np.cos(b), zero, -np.sin(b), zero, one, zero, np.sin(b), zero, np.cos(b)]
+    x = [one, zero, zero, zero, np.cos(c), -np.sin(c), zero, np.sin(c), np.cos(c)]
+    rz, ry, rx = (np.stack(m, axis=-1).reshape(-1, 3, 3) for m in (z, y, x))
+    return rx @ ry @ rz
+
 
 DOWER = np.array(
     [
@@ -50,15 +84,11 @@ class Hearts:
 
     def take(self, rows: slice) -> "Hearts":
         """The same for some of the records."""
-        return Hearts(
-            self.qrs.take(rows),
-            self.t.take(rows),
-            self.p.take(rows),
-            self.spike.take(rows),
-            self.ectopic.take(rows),
-            self.fibrillation[rows],
-            self.flutter[rows],
-        )
+        parts: dict[str, Any] = {
+            name: part.take(rows) if isinstance(part, Waves) else part[rows]
+            for name, part in vars(self).items()
+        }
+        return Hearts(**parts)
 
 
 def build_hearts(states: pd.DataFrame, rng: np.random.Generator) -> Hearts:

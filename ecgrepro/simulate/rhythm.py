@@ -16,7 +16,7 @@ _MIN_RR = 0.30
 
 
 @dataclass(frozen=True)
-class Beats:
+class BeatTimes:
     """Event times in seconds (0 is the first sample), all of shape (N, N_BEATS), ascending.
 
     Attributes
@@ -36,16 +36,16 @@ class Beats:
     qt_scale: FloatArray
     ventricular: NDArray[np.bool_]
 
-    def take(self, rows: slice) -> "Beats":
+    def take(self, rows: slice) -> "BeatTimes":
         """The same for some of the records."""
-        return Beats(self.r[rows], self.p[rows], self.qt_scale[rows], self.ventricular[rows])
+        return BeatTimes(self.r[rows], self.p[rows], self.qt_scale[rows], self.ventricular[rows])
 
 
 def _coded(states: pd.DataFrame, name: str) -> NDArray[np.bool_]:
     return states[f"x_{name}"].to_numpy() > scales()[name].coded
 
 
-def draw_beats(states: pd.DataFrame, rng: np.random.Generator) -> Beats:
+def draw_beats(states: pd.DataFrame, rng: np.random.Generator) -> BeatTimes:
     """Draw the event times of every ECG from its latent state.
 
     Sinus rhythm breathes (respiratory arrhythmia), fibrillation is irregular (log-normal RR),
@@ -106,7 +106,7 @@ def draw_beats(states: pd.DataFrame, rng: np.random.Generator) -> Beats:
     _second_degree(rhythm == "avb2", r, rng)
     _third_degree(rhythm == "avb3", p, rng)
     p = np.maximum.accumulate(np.maximum(p, -100.0), axis=1)
-    return Beats(r, p, qt_scale, ventricular)
+    return BeatTimes(r, p, qt_scale, ventricular)
 
 
 def _ectopy(

@@ -4,7 +4,10 @@ The phrases follow the style of PTB-XL's reports, none of which is copied whole.
 text was lower-cased by a program that did not know umlauts, so that they stay capitals (Ä, Ö, Ü, Å).
 """
 
+import csv
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,130 +22,6 @@ _BOILERPLATE = {
 }
 _UMLAUTS = str.maketrans("äöüå", "ÄÖÜÅ")
 
-# order of a report: extra beats, rhythm, atria, axis, conduction, voltage, infarct, ST-T, interval
-_PHRASES: dict[str, tuple[str, str, str]] = {
-    "PVC": (
-        "ventrikuläre extrasystole(n)",
-        "premature ventricular contraction(s).",
-        "ventrikulär(a) extrasystoli(er)",
-    ),
-    "PAC": (
-        "supraventrikuläre extrasystole(n)",
-        "premature atrial contraction(s).",
-        "supraventrikulär(a) extrasystoli(er)",
-    ),
-    "PRC(S)": ("extrasystole(n)", "premature complex(es).", "extraslag"),
-    "BIGU": ("bigeminus", "bigeminy.", "bigemini"),
-    "TRIGU": ("trigeminus", "trigeminy.", "trigemini"),
-    "SR": ("sinusrhythmus", "sinus rhythm.", "sinusrytm"),
-    "SBRAD": ("sinusbradykardie", "sinus bradycardia.", "sinusbradykardi"),
-    "STACH": ("sinustachykardie", "sinus tachycardia.", "sinustakykardi"),
-    "SARRH": ("sinus arrhythmie", "sinus arrhythmia.", "sinusarytmi"),
-    "SVARR": (
-        "supraventrikuläre arrhythmie",
-        "irregular supraventricular rhythm.",
-        "supraventrikulär arytmi",
-    ),
-    "AFIB": ("vorhofflimmern/-flattern", "atrial fibrillation.", "förmaksflimmer/-fladder"),
-    "AFLT": ("vorhofflattern", "atrial flutter.", "förmaksfladder"),
-    "PACE": ("schrittmacher ekg", "pacemaker rhythm.", "pacemaker-ekg"),
-    "SVTAC": (
-        "supraventrikuläre tachykardie",
-        "supraventricular tachycardia.",
-        "supraventrikulär takykardi",
-    ),
-    "PSVT": (
-        "paroxysmale supraventrikuläre tachykardie",
-        "paroxysmal supraventricular tachycardia.",
-        "paroxysmal supraventrikulär takykardi",
-    ),
-    "1AVB": ("a-v block i", "prolonged pr interval.", "av-block i"),
-    "2AVB": ("av-block 2. grades typ i", "second degree av block.", "av-block ii"),
-    "3AVB": ("av-block iii. grades", "complete av dissociation.", "totalt av-block"),
-    "LPR": ("verlängertes pq-intervall", "prolonged pr interval.", "förlängt pq-intervall"),
-    "LAO/LAE": ("p-sinistrocardiale", "possible left atrial enlargement.", "p-sinistrokardiale"),
-    "RAO/RAE": ("p-dextrocardiale", "possible right atrial enlargement.", "p-dextrokardiale"),
-    "AXIS:MID": ("lagetyp normal", "", "normal el-axel"),
-    "AXIS:LAD": ("linkstyp", "left axis deviation.", "vänster el-axel"),
-    "AXIS:ALAD": ("ueberdrehter linkstyp", "left axis deviation.", "extrem vänster el-axel"),
-    "AXIS:RAD": ("rechtstyp", "right axis deviation.", "höger el-axel"),
-    "AXIS:ARAD": ("ueberdrehter rechtstyp", "right axis deviation.", "extrem höger el-axel"),
-    "WPW": ("wpw-syndrom", "wolff-parkinson-white syndrome.", "wpw-mönster"),
-    "LAFB": (
-        "linksanteriorer hemiblock",
-        "left anterior fascicular block.",
-        "vänster anteriort hemiblock",
-    ),
-    "LPFB": (
-        "linksposteriorer hemiblock",
-        "left posterior fascicular block.",
-        "vänster posteriort hemiblock",
-    ),
-    "IRBBB": (
-        "unvollständiger rechtsschenkelblock",
-        "incomplete right bundle branch block.",
-        "inkomplett högersidigt skänkelblock",
-    ),
-    "CRBBB": ("rechtsschenkelblock", "right bundle branch block.", "högersidigt skänkelblock"),
-    "ILBBB": (
-        "unvollständiger linksschenkelblock",
-        "incomplete left bundle branch block.",
-        "inkomplett vänstersidigt skänkelblock",
-    ),
-    "CLBBB": ("linksschenkelblock", "left bundle branch block.", "vänstersidigt skänkelblock"),
-    "IVCD": (
-        "unspezifischer intraventrikulärer block",
-        "non-specific intraventricular conduction delay.",
-        "ospecifikt intraventrikulärt block",
-    ),
-    "LVOLT": ("periphere niederspannung", "low limb lead voltage.", "låg qrs-voltage"),
-    "HVOLT": ("hochspannung", "voltages are high in chest leads.", "hög qrs-voltage"),
-    "LVH": (
-        "linkshypertrophie",
-        "voltages are high in limb leads suggesting lvh.",
-        "vänsterkammarhypertrofi",
-    ),
-    "VCLVH": (
-        "mässige amplitudenkriterien für linkshypertrophie",
-        "voltage criteria for lvh.",
-        "måttliga amplitudkriterier för vänsterhypertrofi",
-    ),
-    "SEHYP": ("septumhypertrophie möglich", "possible septal hypertrophy.", "septal hypertrofi"),
-    "RVH": ("rechtshypertrophie", "right ventricular hypertrophy.", "högerkammarhypertrofi"),
-    "ISC": ("{} ischämie oder linksbelastung", "{} ischaemia.", "{} ischemi"),
-    "DIG": (
-        "digitalisveränderung",
-        "findings may be due to digitalis effect.",
-        "digitalispåverkan",
-    ),
-    "EL": (
-        "u-welle, elektrolytstörung möglich",
-        "suggest exclude hypokalaemia.",
-        "elektrolytrubbning",
-    ),
-    "ANEUR": (
-        "aneurysma nicht auszuschliessen",
-        "st elevation, consider ventricular aneurysm.",
-        "aneurysm kan ej uteslutas",
-    ),
-    "NDT": ("unspezifisches abnormes t", "non-specific t wave changes.", "ospecifik t-förändring"),
-    "NT_": (
-        "unspezifische t-veränderung",
-        "minor non-specific t wave changes.",
-        "ospecifik t-förändring",
-    ),
-    "LOWT": ("t-abflachung", "t waves are low or flat.", "låga t-vågor"),
-    "TAB_": ("abnormales t", "t wave abnormality.", "t-vågsförändring"),
-    "INVT": ("t-negativierung", "t waves are inverted.", "negativa t-vågor"),
-    "NST_": (
-        "unspezifische st-veränderung",
-        "non-specific st segment changes.",
-        "ospecifik st-förändring",
-    ),
-    "STD_": ("st-senkung", "st segments are depressed.", "st-sänkning"),
-    "STE_": ("st-hebung", "st segments are elevated.", "st-höjning"),
-    "LNGQT": ("qt-verlängerung", "prolonged qt.", "qt förlängd"),
-}
 _QRS_LEAD = {"de": "qrs(t) abnorm", "en": "", "sv": "avvikande qrs(t) förlopp"}
 _ST_LEAD = {"de": "st & t abnorm, wahrscheinlich", "en": "", "sv": "avvikande st-t förlopp"}
 _WALLS: dict[str, tuple[str, str, str]] = {
@@ -189,9 +68,16 @@ _PATHOLOGICAL = {
     "de": ("pathologisch", "pathologisches ekg", "ekg pathologisch"),
     "sv": ("patologiskt ekg",),
 }
-_ORDER = tuple(_PHRASES)
-_BEFORE_INFARCT = _ORDER[: _ORDER.index("ISC")]
-_AFTER_INFARCT = _ORDER[_ORDER.index("ISC") + 1 :]
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> dict[str, tuple[str, ...]]:
+    """Words for a code in each of `LANGUAGES`, in the order of a report.
+
+    Extra beats, rhythm, atria, axis, conduction, voltage, infarct (which goes before ``ISC``), ST-T, interval.
+    """
+    text = (resources.files("ecgrepro.simulate") / "phrases.csv").read_text(encoding="utf-8")
+    return {code: tuple(words) for code, *words in list(csv.reader(text.splitlines()))[1:]}
 
 
 def draw_languages(n: int, rng: np.random.Generator) -> NDArray[np.str_]:
@@ -225,7 +111,10 @@ def write_report(
     if language == "en" and pick[3] < _TRACE_ONLY_SHARE:
         return "trace only requested.", False
     present = set(scp_codes) | {f"AXIS:{axis}"}
-    parts = [_PHRASES[code][k] for code in _BEFORE_INFARCT if code in present]
+    phrases = _phrases()
+    order = list(phrases)
+    ischemia = order.index("ISC")
+    parts = [phrases[code][k] for code in order[:ischemia] if code in present]
     infarcts = [code for code in scp_codes if code in _WALLS]
     if infarcts and _QRS_LEAD[language]:
         parts.append(_QRS_LEAD[language])
@@ -237,12 +126,12 @@ def write_report(
     if regions and _ST_LEAD[language]:
         parts.append(_ST_LEAD[language])
     for region in regions:
-        phrase = _PHRASES["ISC"][k].format(_REGIONS[region][k])
+        phrase = phrases["ISC"][k].format(_REGIONS[region][k])
         parts.append(phrase if language == "en" else f"   {phrase}")
     for code in scp_codes:
         if code.startswith("INJ"):
             parts.append(_INJURY[k].format(_REGIONS[code[3:]][k]))
-    parts += [_PHRASES[code][k] for code in _AFTER_INFARCT if code in present]
+    parts += [phrases[code][k] for code in order[ischemia + 1 :] if code in present]
     if "NORM" in scp_codes:
         plain = not (present - {"NORM", "SR", f"AXIS:{axis}"}) and axis in ("MID", "")
         parts.append((_NORMAL if plain else _OTHERWISE)[k])

@@ -11,7 +11,7 @@ from ecgrepro.simulate import write_release
 from ecgrepro.simulate.coding import assign_codes
 from ecgrepro.simulate.disease import draw_ages, draw_states
 from ecgrepro.simulate.heart import Hearts, build_hearts, frontal_axis
-from ecgrepro.simulate.rhythm import Beats, draw_beats
+from ecgrepro.simulate.rhythm import BeatTimes, draw_beats
 
 SEED = 7
 
@@ -39,7 +39,7 @@ class Population:
 
     states: pd.DataFrame
     hearts: Hearts
-    beats: Beats
+    beats: BeatTimes
     codes: list[dict[str, float]]
     axis: np.ndarray
 

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from ecgrepro.simulate.coding import read_statements
-from ecgrepro.simulate.disease import MAX_SEVERITY, NAMES, draw_states, scales
-from ecgrepro.simulate.metadata import assign_folds, draw_patients
-from ecgrepro.simulate.release import superclass_sets
-from ecgrepro.simulate.severity import WEIGHTS, severity_from_codes, visible_severity
+from ecgrepro.simulate.disease import DISEASES, MAX_SEVERITY, NAMES, draw_states, scales
+from ecgrepro.simulate.outcomes import severity_from_codes, visible_severity
+from ecgrepro.simulate.release import deal_folds, draw_people, superclass_sets
 from tests.simulate.conftest import Population
 
 SUPERCLASSES = {"NORM": 0.436, "MI": 0.251, "STTC": 0.240, "CD": 0.225, "HYP": 0.122}
@@ -111,8 +110,7 @@ def test_ecgs_of_one_patient_are_alike() -> None:
     assert (states["hypertension"].to_numpy().reshape(-1, 2).std(axis=1) == 0).all()
 
 
-def test_every_weighted_disease_exists() -> None:
-    assert set(WEIGHTS) <= set(NAMES)
+def test_every_disease_has_a_scale() -> None:
     assert set(scales()) == set(NAMES)
 
 
@@ -122,7 +120,8 @@ def test_severity_is_standardised_and_led_by_shape(population: Population) -> No
     assert severity.std() == pytest.approx(1, abs=0.08)
     norm = np.array(["NORM" in row for row in population.codes])
     assert severity[~norm].mean() - severity[norm].mean() > 0.8
-    assert WEIGHTS["lvh"] < WEIGHTS["inferior"] < WEIGHTS["lbbb"]
+    weights = {disease.name: disease.weight for disease in DISEASES}
+    assert weights["lvh"] < weights["inferior"] < weights["lbbb"]
 
 
 def test_severity_from_codes_agrees_with_the_latent_one(population: Population) -> None:
@@ -146,11 +145,11 @@ def test_severity_from_codes_orders_patients() -> None:
 
 def test_folds_are_stratified() -> None:
     rng = np.random.default_rng(1)
-    people = draw_patients(3000, rng)
+    people = draw_people(3000, rng)
     classes = pd.Series(
         [{"MI"} if u < 0.25 else {"NORM"} for u in rng.uniform(size=len(people))], dtype=object
     )
-    fold = assign_folds(people["patient"].to_numpy(), classes, rng)
+    fold = deal_folds(people["patient"].to_numpy(), classes, rng)
     share = classes.map(lambda s: "MI" in s).groupby(fold).mean()
     assert share.max() - share.min() < 0.03
     sizes = np.bincount(fold)[1:]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from ecgrepro.simulate.disease import NAMES, draw_states
 from ecgrepro.simulate.heart import DOWER, build_hearts, frontal_axis
-from ecgrepro.simulate.recording import LEADS, project, twelve_leads, vectorcardiogram
+from ecgrepro.simulate.recording import HEADER_LEADS, project, twelve_leads, vectorcardiogram
 from ecgrepro.simulate.rhythm import draw_beats
 from tests.simulate.conftest import Population
 
 RATE = 500
 N = 24
-INDEX = {name: i for i, name in enumerate(LEADS)}
+INDEX = {name: i for i, name in enumerate(HEADER_LEADS)}
 
 
 def healthy() -> pd.DataFrame:

@@ -12,8 +12,8 @@ import wfdb
 from ecgrepro.errors import InputError
 from ecgrepro.simulate import write_release
 from ecgrepro.simulate.coding import read_statements
-from ecgrepro.simulate.metadata import COLUMNS
-from ecgrepro.simulate.recording import LEADS
+from ecgrepro.simulate.recording import HEADER_LEADS
+from ecgrepro.simulate.release import COLUMNS
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -45,7 +45,7 @@ def test_wfdb_reads_it_back_bit_exactly(release: Path, database: pd.DataFrame, r
         record = wfdb.rdrecord(str(release / name), physical=False)
         raw = np.fromfile(release / f"{name}.dat", dtype="<i2").reshape(-1, 12)
         assert record.fs == rate
-        assert record.sig_name == list(LEADS)
+        assert record.sig_name == list(HEADER_LEADS)
         assert record.units == ["mV"] * 12
         assert record.adc_gain == [1000.0] * 12
         np.testing.assert_array_equal(record.d_signal, raw)
@@ -187,7 +187,7 @@ def test_noise_flags_tell_the_truth(release: Path, database: pd.DataFrame) -> No
     assert len(burst) > 0
     for name, lead in zip(burst["filename_lr"], burst["burst_noise"], strict=True):
         x = np.fromfile(release / f"{name}.dat", "<i2").reshape(-1, 12).astype(float)
-        rough = np.abs(np.diff(x[:, LEADS.index(lead.upper())], n=2))
+        rough = np.abs(np.diff(x[:, HEADER_LEADS.index(lead.upper())], n=2))
         # the roughest 1.6 s of a burst lead are far rougher than its usual course
         loud = pd.Series(rough).rolling(120).median().max()
         assert loud > 3 * np.median(rough)

@@ -1,7 +1,7 @@
 """What the learned vectors know: retrieval, probes and comparisons, projections."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,19 +11,19 @@ from numpy.typing import ArrayLike
 from ecgrepro.errors import InputError
 from ecgrepro.plots.style import (
     BLUE,
+    DASHED,
     GREY,
     GROUP_COLORS,
     PALETTE,
     BookFigure,
     EndLabel,
-    add_title,
-    annotate_source,
     as_array,
+    check_columns,
     count,
+    finish,
     ink,
     label_ends,
     new_figure,
-    require_columns,
     spread,
     styled,
 )
@@ -31,68 +31,50 @@ from ecgrepro.plots.style import (
 
 @styled
 def plot_retrieval(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
-    source: str,
-    *,
-    baselines: Mapping[str, str] = MappingProxyType({"chance": "chance"}),
-    title: str = "",
-    note: str = "",
+    table: pd.DataFrame, source: str, *, title: str = "", note: str = ""
 ) -> BookFigure:
-    """Draw recall at k against chance, one line a direction or model.
+    """Draw recall at k against chance, one line a direction.
 
     Parameters
     ----------
-    tables
-        Name to the table of `probing.retrieval`: index (or column) `k`, columns `recall`, the
-        baselines, and `low` and `high` where known. Shares between 0 and 1, drawn in percent. Or
-        the table of `probing.retrieval_both_ways`, index (direction, k).
-    baselines
-        Column to what it is called, drawn as broken lines. Where the tables disagree about one (their
-        galleries differ in size), each has its own, in its colour.
+    table
+        Of `probing.retrieval_both_ways`: index (direction, k), columns `recall`, `chance`, and `low` and `high` where
+        known. Shares between 0 and 1, drawn in percent. Where the galleries differ in size, each direction has its own
+        chance, in its colour.
     """
-    if isinstance(tables, pd.DataFrame):
-        tables = {
-            str(name): part.droplevel(0) for name, part in tables.groupby(level=0, sort=False)
-        }
-    if not tables:
-        raise InputError("tables is empty: give at least one table of recall by k.")
-    rows = {name: table.reset_index().sort_values("k") for name, table in tables.items()}
+    check_columns(table, ["recall", "chance"], "the table of recall")
+    rows = {
+        str(name): part.droplevel(0).reset_index().sort_values("k")
+        for name, part in table.groupby(level=0, sort=False)
+    }
     fig = new_figure(4.6)
     ax = fig.subplots()
     ends: list[EndLabel] = []
-    for i, (name, table) in enumerate(rows.items()):
-        require_columns(table, ["k", "recall", *baselines], f"the table of {name}")
+    for i, (name, part) in enumerate(rows.items()):
         color = PALETTE[i % len(PALETTE)]
-        k, recall = table["k"].to_numpy(float), 100 * table["recall"].to_numpy(float)
-        if {"low", "high"} <= set(table.columns):
-            ax.fill_between(
-                k, 100 * table["low"], 100 * table["high"], color=color, alpha=0.18, lw=0
-            )
+        k, recall = part["k"].to_numpy(float), 100 * part["recall"].to_numpy(float)
+        if {"low", "high"} <= set(part.columns):
+            low, high = 100 * part["low"], 100 * part["high"]
+            ax.fill_between(k, low, high, color=color, alpha=0.18, lw=0)
         ax.plot(k, recall, color=color, marker="o", markersize=5)
         ends.append(EndLabel(k[-1], recall[-1], name, color))
-    for (column, words), style in zip(
-        baselines.items(), ((4, 2), (1, 1.2), (6, 2, 1, 2)), strict=False
-    ):
-        values = [(table["k"].tolist(), table[column].tolist()) for table in rows.values()]
-        shared = all(value == values[0] for value in values)
-        for i, (name, (k, share)) in enumerate(zip(rows, values, strict=True)):
-            color = GREY if shared else PALETTE[i % len(PALETTE)]
-            percent = 100 * np.array(share)
-            ax.plot(k, percent, color=color, linestyle=(0, style), linewidth=1.6)
-            ends.append(
-                EndLabel(k[-1], percent[-1], words if shared else f"{words}: {name}", color)
-            )
-            if shared:
-                break
+    chances = [(part["k"].tolist(), part["chance"].tolist()) for part in rows.values()]
+    shared = all(chance == chances[0] for chance in chances)
+    for i, (name, (k, share)) in enumerate(zip(rows, chances, strict=True)):
+        color = GREY if shared else PALETTE[i % len(PALETTE)]
+        percent = 100 * np.array(share)
+        ax.plot(k, percent, color=color, linestyle=(0, (4, 2)), linewidth=1.6)
+        ends.append(EndLabel(k[-1], percent[-1], "chance" if shared else f"chance: {name}", color))
+        if shared:
+            break
     ax.set(
         xscale="log", xlabel="k (number of nearest candidates looked at)", ylabel="Recall at k (%)"
     )
-    ks = sorted({k for table in rows.values() for k in table["k"]})
+    ks = sorted({k for part in rows.values() for k in part["k"]})
     ax.set_xticks(ks, [count(k) for k in ks])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
+    finish(fig, source, title, note)
     label_ends(ax, ends)
     return fig
 
@@ -128,7 +110,7 @@ def plot_forest(
     log
         Logarithmic axis, for ratios.
     """
-    require_columns(table, ["label", "estimate", "low", "high"], "table")
+    check_columns(table, ["label", "estimate", "low", "high"], "table")
     if table.empty:
         raise InputError("table is empty: there is no estimate to draw.")
     fig = new_figure(
@@ -139,17 +121,11 @@ def plot_forest(
     for row in table.to_dict("records"):
         if "group" in row and row["group"] != previous:
             y += 0.25 if previous is not None else 0
-            ax.annotate(
-                str(row["group"]),
-                (0, y),
-                xycoords=ax.get_yaxis_transform(),
-                xytext=(6, 0),
-                textcoords="offset points",
-                weight="bold",
-                va="center",
-                fontsize=11.5,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
+            heading: dict[str, Any] = {"weight": "bold", "va": "center", "fontsize": 11.5}
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points"}
+            edge = ax.get_yaxis_transform()
+            ax.annotate(str(row["group"]), (0, y), xycoords=edge, bbox=white, **offset, **heading)
             previous = row["group"]
             y += 0.75
         color = BLUE if not highlight or row["label"] in highlight else GREY
@@ -160,15 +136,8 @@ def plot_forest(
         text = f"{row['estimate']:.{digits}f}"
         if interval:
             text += f"  ({row['low']:.{digits}f}–{row['high']:.{digits}f})"
-        ax.text(
-            1.02,
-            y,
-            text,
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            fontsize=11,
-            color=ink(color),
-        )
+        beside: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center"}
+        ax.text(1.02, y, text, fontsize=11, color=ink(color), **beside)
         sizes = [
             f"{word} = {count(row[word])}" if word == "n" else f"{count(row[word])} {word}"
             for word in ("n", "events")
@@ -178,17 +147,10 @@ def plot_forest(
         ticks.append(y)
         y += 1
     if reference is not None:
-        ax.axvline(reference, color=GREY, linestyle=(0, (4, 2)), linewidth=1.4, zorder=1)
-        ax.text(
-            reference,
-            1.01,
-            f"{reference_label} {reference:g}",
-            transform=ax.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=10.5,
-            color=ink(GREY),
-        )
+        ax.axvline(reference, zorder=1, **DASHED)
+        above: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center"}
+        label = f"{reference_label} {reference:g}"
+        ax.text(reference, 1.01, label, va="bottom", fontsize=10.5, color=ink(GREY), **above)
     if log:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -199,9 +161,7 @@ def plot_forest(
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    add_title(fig, title)
-    annotate_source(fig, source, note)
-    return fig
+    return finish(fig, source, title, note)
 
 
 @styled
@@ -211,7 +171,6 @@ def plot_projection(
     source: str,
     *,
     explained: tuple[float, float] | None = None,
-    colors: Mapping[str, str] | None = None,
     title: str = "",
     note: str = "",
 ) -> BookFigure:
@@ -225,8 +184,6 @@ def plot_projection(
         (N,) class of each point.
     explained
         Share of the variance that each component holds, between 0 and 1.
-    colors
-        Class to colour; superclasses have theirs already.
     """
     xy = as_array(points, 2, "points")
     names = np.asarray(labels, dtype=object)
@@ -239,17 +196,12 @@ def plot_projection(
     classes = sorted(
         set(names), key=lambda c: (list(GROUP_COLORS).index(c) if c in GROUP_COLORS else 99, c)
     )
-    shades = {c: (colors or GROUP_COLORS).get(c, PALETTE[i % 7]) for i, c in enumerate(classes)}
+    shades = {c: GROUP_COLORS.get(c, PALETTE[i % 7]) for i, c in enumerate(classes)}
     size = float(np.clip(9000 / max(len(xy), 1), 7, 40))
     order = np.random.default_rng(0).permutation(len(xy))  # no class always on top of the others
-    ax.scatter(
-        xy[order, 0],
-        xy[order, 1],
-        s=size,
-        c=[shades[c] for c in names[order]],
-        alpha=0.55,
-        linewidths=0,
-    )
+    shade = [shades[c] for c in names[order]]
+    x, y = xy[order].T
+    ax.scatter(x, y, s=size, c=shade, alpha=0.55, linewidths=0)
     ax.set_aspect("equal", adjustable="datalim")
     shares = (
         [f" ({100 * share:.0f} % of the variance)" for share in explained]
@@ -257,8 +209,7 @@ def plot_projection(
         else ["", ""]
     )
     ax.set(xlabel=f"Component 1{shares[0]}, no unit", ylabel=f"Component 2{shares[1]}, no unit")
-    add_title(fig, title)
-    annotate_source(fig, source, note or f"n = {count(len(xy))}")
+    finish(fig, source, title, note or f"n = {count(len(xy))}")
     fig.draw_without_rendering()
     centers = {
         c: np.nanmedian(xy[names == c], axis=0)
@@ -269,14 +220,10 @@ def plot_projection(
     line = 1.6 * 14 * fig.dpi / 72
     heights = spread([pixels[c][1] for c in pixels], [line] * len(pixels))
     for (c, pixel), y in zip(pixels.items(), heights, strict=True):
-        ax.annotate(
-            f"{c} ({count(int((names == c).sum()))})",
-            tuple(ax.transData.inverted().transform((pixel[0], y))),
-            ha="center",
-            va="center",
-            fontsize=13,
-            weight="bold",
-            color=ink(shades[c]),
-            path_effects=[withStroke(linewidth=3.5, foreground="white")],
-        )
+        name = f"{c} ({count(int((names == c).sum()))})"
+        place = tuple(ax.transData.inverted().transform((pixel[0], y)))
+        halo = [withStroke(linewidth=3.5, foreground="white")]
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 13}
+        color = ink(shades[c])
+        ax.annotate(name, place, weight="bold", color=color, path_effects=halo, **middle)
     return fig
