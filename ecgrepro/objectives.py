@@ -31,7 +31,7 @@ def _check_pair(e_ecg: Tensor, e_text: Tensor, text_ids: Tensor | None) -> None:
         )
 
 
-def cosine_positive(e_ecg: Tensor, e_text: Tensor) -> Tensor:
+def cosine_positive(e_ecg: Tensor, e_text: Tensor, text_ids: Tensor | None = None) -> Tensor:
     """Return the study's alignment loss, mean of 1 - cos over matching pairs.
 
     There are no negatives and both sides are trained, so a constant embedding is a global optimum
@@ -41,6 +41,8 @@ def cosine_positive(e_ecg: Tensor, e_text: Tensor) -> Tensor:
     ----------
     e_ecg, e_text
         ``(B, D)`` embeddings of the same records, of any norm.
+    text_ids
+        Not used; there so that all alignment losses are called alike.
 
     Returns
     -------

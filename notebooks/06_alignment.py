@@ -47,6 +47,7 @@ seed = 0  # of weights, order and masks
 # %%
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,7 @@ import torch
 from ecgrepro import ROOT, plots, probing, runs
 from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.models import build_alignment_model, save_weights
+from ecgrepro.objectives import cosine_pairs, cosine_positive, soft_infonce
 from ecgrepro.packing import open_packed
 from ecgrepro.progress import line_reporter
 from ecgrepro.provenance import summarise
@@ -115,14 +117,17 @@ print(f"records without a partner: {len(dropped)}")
 # Each is added to the error of reconstructing the unmasked ECG from a masked one.
 
 # %%
+alignment = {
+    "cosine_positive": cosine_positive,
+    "cosine_pairs": partial(cosine_pairs, margin=margin),
+    "soft_infonce": partial(soft_infonce, temperature=temperature),
+}
 config = {
     loss: PretrainConfig(
-        alignment=loss,
+        loss=alignment[loss],
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        temperature=temperature,
-        margin=margin,
         recon_weight=recon_weight,
         patience=patience,
         seed=seed,

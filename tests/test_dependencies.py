@@ -1,8 +1,7 @@
 """Editing a module reruns the chapters that stand on it, and no others."""
 
-from ecgrepro import ROOT, models, objectives, signals, training
+from ecgrepro import ROOT
 from ecgrepro.dependencies import modules_behind
-from ecgrepro.training.checkpoints import CODE
 
 
 def test_direct_indirect_and_foreign_imports():
@@ -11,16 +10,6 @@ def test_direct_indirect_and_foreign_imports():
     assert "ecgrepro/parameters.py" in modules  # through runs
     assert "ecgrepro/objectives.py" not in modules  # the data chapter knows no loss
     assert all((ROOT / path).is_file() for path in modules)
-
-
-def test_code_that_decides_a_training_is_part_of_its_fingerprint():
-    """A training must not go on with other code than it began with, wherever a function lives."""
-    for function in (
-        *(signals.prepare, signals.zscore, signals.resample),
-        *(models.build_risk_model, objectives.cox_nll, training.finetune),
-    ):
-        part = function.__module__.split(".")[1]
-        assert part in CODE, f"{function.__name__} lives in {part}"
 
 
 def test_tables_beside_the_modules_count():

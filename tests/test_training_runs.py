@@ -172,21 +172,21 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the package may catch it."""
 
 
-@pytest.mark.parametrize("at_call", [1, 2, 6, 10])
+@pytest.mark.parametrize("at_call", [1, 2, 4, 6])
 def test_a_run_stopped_in_the_middle_of_an_epoch_ends_in_the_same_bytes(
     at_call: int, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward, calls = AlignmentModel.forward, 0
+    step, calls = torch.optim.AdamW.step, 0
 
-    def failing(self: AlignmentModel, *arguments: torch.Tensor) -> object:
+    def failing(self: torch.optim.AdamW, *arguments: object) -> object:
         nonlocal calls
         calls += 1
         if calls == at_call:
             raise Killed
-        return forward(self, *arguments)
+        return step(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(AlignmentModel, "forward", failing)
+        patch.setattr(torch.optim.AdamW, "step", failing)  # a patched network would be another run
         with pytest.raises(Killed):
             pretrain(alignment_model(), alignment_data(), CONFIG, tmp_path, report=None)
     pretrain(alignment_model(), alignment_data(), CONFIG, tmp_path, report=None)
@@ -233,7 +233,7 @@ def test_a_run_stopped_at_any_write_ends_in_the_same_bytes(
 def test_a_finished_run_is_returned_at_once(
     uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecgrepro.training.loop.launch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained again"))
     result = pretrain(alignment_model(), alignment_data(), CONFIG, uninterrupted, report=None)
     assert list(result.history.index) == [0, 1, 2, 3]
     assert not result.model.training
@@ -257,7 +257,7 @@ def test_another_run_in_the_same_folder_is_refused_by_what_differs(
     assert same_result(tmp_path, uninterrupted)
     assert (tmp_path / "notes.txt").exists()  # nothing of others is deleted
     changed = {"report": None, "restart": "if_changed"}
-    monkeypatch.setattr("ecgrepro.training.loop.launch", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained"))
     pretrain(alignment_model(), data, CONFIG, tmp_path, **changed)  # the same run: returned
     assert same_result(tmp_path, uninterrupted)
     with pytest.raises(pytest.fail.Exception, match="trained"):
@@ -303,7 +303,6 @@ def test_the_published_loss_is_flagged_when_it_collapses() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"alignment": "clip"},
         {"epochs": 0},
         {"batch_size": 1},
         {"learning_rate": 0.0},

@@ -257,11 +257,11 @@ def _finished(place: Path, key: dict[str, Any]) -> ArmResult | None:
 
 
 def _plain(settings: FinetuneConfig | None) -> dict[str, Any] | None:
-    """Settings as json gives them back (lists in place of tuples), without the seed, which each fold sets."""
+    """Settings as json gives them back (lists in place of tuples), without loss (code) and seed (of each fold)."""
     if settings is None:
         return None
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(settings).items()
-        if name != "seed"
+        if name not in ("seed", "loss")
     }

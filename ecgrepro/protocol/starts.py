@@ -1,7 +1,9 @@
 """What a run lends to the arms: its cohorts, its settings, and weights to start from."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,12 @@ from ecgrepro.models import (
     risk_model_from,
     save_weights,
 )
+from ecgrepro.objectives import cosine_pairs, cosine_positive, soft_infonce
 from ecgrepro.packed import Packed, open_packed
 from ecgrepro.parameters import declared_parameters
 from ecgrepro.protocol.arms import PRETRAINED
 from ecgrepro.ptbxl import open_release, split_by_fold
-from ecgrepro.training import FinetuneConfig, PretrainConfig, pair_records, pretrain
+from ecgrepro.training import AlignmentLoss, FinetuneConfig, PretrainConfig, pair_records, pretrain
 
 FOLDER = "protocol"
 ALIGNED = "alignment/model.safetensors"
@@ -177,7 +180,7 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
     )
     weight = 0.0 if initialisation == "reconstruction" else 1.0
     config = PretrainConfig(
-        alignment=made["loss"],
+        loss=_loss(made["loss"], given),
         epochs=given["epochs"],
         align_weight=weight,
         **{name: given[name] for name in _SHARED},
@@ -190,13 +193,30 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
     )
     note = {"encoder": encoder, "initialisation": initialisation, "epoch": result.best_epoch}
     kept = {name: made[name] for name in ("text_dim", "lead_scale")}
-    save_weights(result.model, path, {**note, **kept, "settings": dataclasses.asdict(config)})
+    save_weights(
+        result.model,
+        path,
+        {**note, **kept, "settings": {**dataclasses.asdict(config), "loss": made["loss"]}},
+    )
     return path
 
 
-_SHARED = (
-    *("batch_size", "learning_rate", "temperature", "margin", "recon_weight", "patience", "seed"),
-)
+_SHARED = ("batch_size", "learning_rate", "recon_weight", "patience", "seed")
+
+
+def _loss(name: str, given: Mapping[str, Any]) -> AlignmentLoss:
+    """The package's loss of the name that chapter 6 recorded, with that chapter's parameters."""
+    known: dict[str, AlignmentLoss] = {
+        "cosine_positive": cosine_positive,
+        "cosine_pairs": partial(cosine_pairs, margin=given["margin"]),
+        "soft_infonce": partial(soft_infonce, temperature=given["temperature"]),
+    }
+    if name not in known:
+        raise InputError(
+            f"the loss {name!r} of chapter 6 is the reader's own, and arms know {', '.join(known)} only: "
+            "leave out the pretrained starts of other encoders."
+        )
+    return known[name]
 
 
 def aligned_encoder(folder: Path) -> str:

@@ -9,13 +9,14 @@ from ecgrepro.training.batches import (
 from ecgrepro.training.encode import Embeddings, embed, embed_text, encode, predict_risk
 from ecgrepro.training.engine import Hardware, deterministic, gather_with_grad
 from ecgrepro.training.feeds import AlignmentData, RiskData, pair_records, signal_feed
-from ecgrepro.training.finetune import FinetuneConfig, FinetuneResult, finetune
-from ecgrepro.training.pretrain import PretrainConfig, PretrainResult, pretrain
+from ecgrepro.training.finetune import FinetuneConfig, FinetuneResult, RiskLoss, finetune
+from ecgrepro.training.pretrain import AlignmentLoss, PretrainConfig, PretrainResult, pretrain
 from ecgrepro.training.schedule import warmup_cosine
 
 __all__ = [
     "LEAD_SUBSETS",
     "AlignmentData",
+    "AlignmentLoss",
     "Embeddings",
     "FinetuneConfig",
     "FinetuneResult",
@@ -23,6 +24,7 @@ __all__ = [
     "PretrainConfig",
     "PretrainResult",
     "RiskData",
+    "RiskLoss",
     "deterministic",
     "embed",
     "embed_text",

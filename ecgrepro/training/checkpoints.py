@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecgrepro.dependencies import code_fingerprint
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path, read_json, write_json
+from ecgrepro.training.identity import fingerprint
 
 STATE = "state.json"
 WEIGHTS = "model.safetensors"
-CODE = ("models", "training", "probing", "objectives", "signals", "filters")
-"""Parts of the package that decide what a training gives; see `dependencies.code_fingerprint`."""
 _OURS = re.compile(r"\.?(state\.json|model\.safetensors|epoch_\d+\.safetensors)(\..*)?")
 
 Row = dict[str, float]
@@ -64,6 +62,7 @@ class State:
 
 def describe_run(
     kind: str,
+    code: Sequence[Any],
     config: Any,
     model: nn.Module,
     arrays: Mapping[str, NDArray[Any]],
@@ -75,6 +74,8 @@ def describe_run(
     ----------
     kind
         "alignment" or "risk".
+    code
+        Functions that do the training; with what they name, they are part of the run (`identity.fingerprint`).
     config
         Frozen dataclass of settings.
     model
@@ -94,13 +95,13 @@ def describe_run(
         ).hexdigest()[:16]
         for name, array in arrays.items()
     }
-    settings = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(config).items()
-    }
+    settings: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(config).items():
+        plain = list(value) if isinstance(value, tuple) else value
+        settings[name] = fingerprint(value) if callable(value) else plain
     return {
         "kind": kind,
-        "code": code_fingerprint(CODE),
+        "code": fingerprint(code, [type(part) for part in model.modules()]),
         "config": settings,
         "data": data | dict(note),
         "initial_weights": weights.hexdigest()[:16],

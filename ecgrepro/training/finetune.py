@@ -1,6 +1,7 @@
 """Fine-tuning for risk: Cox partial likelihood on event-balanced batches, beside reconstruction."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
+RiskLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(log_risk (B,), event (B,), time (B,)) to a scalar; the risk set is that of the batch."""
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """Settings of the fine-tuning.
@@ -44,8 +49,8 @@ class FinetuneConfig:
         Share of the steps with linearly rising rate; then cosine to 0.
     recon_weight
         Weight a of L = a * L_recon + (1 - a) * L_risk. (The study's code mirrors the letter.)
-    ties
-        "efron" or "breslow".
+    loss
+        Risk loss: any function (log_risk, event, time) to a scalar. Its code is part of the run's identity.
     lead_mask, time_mask, time_mask_seconds
         As in `PretrainConfig`, but one draw for the whole batch, so that the patients of a risk
         set are compared on the same leads (the study: 0.5 in effect, time not masked).
@@ -69,7 +74,7 @@ class FinetuneConfig:
     weight_decay: float = 0.01
     warmup: float = 0.1
     recon_weight: float = 0.5
-    ties: str = "efron"
+    loss: RiskLoss = cox_nll
     lead_mask: float = 0.5
     time_mask: float = 0.0
     time_mask_seconds: tuple[float, float] = (0.2, 1.0)
@@ -158,7 +163,7 @@ def finetune(
         "signals": signal_sample(data.signals, data.rows[parts]),
     }
     note = {"rate": data.rate, "length": data.length}
-    run = describe_run("risk", config, trained, arrays, note)
+    run = describe_run("risk", (_task, train_in_folder), config, trained, arrays, note)
     if config.freeze_encoder:
         trained.encoder.requires_grad_(False)
     history, best_epoch = train_in_folder(
@@ -214,7 +219,7 @@ def _task(
             log_risk = model.risk_head(latents[mine])
             check_finite(log_risk, epoch, step)
             here = fabric.device
-            risk = cox_nll(log_risk, event[mine].to(here), time[mine].to(here), ties=config.ties)
+            risk = config.loss(log_risk, event[mine].to(here), time[mine].to(here))
             return {"total": risk, "recon": torch.full_like(risk, float("nan")), "risk": risk}
         x, scale = (part.to(fabric.device) for part in feed(mine))
         masked = mask_leads_and_time(
@@ -228,11 +233,10 @@ def _task(
         )
         output = wrapped(masked, scale)  # one forward for both terms (R-10)
         check_finite(output.log_risk, epoch, step)
-        risk = cox_nll(
+        risk = config.loss(
             gather_with_grad(fabric, output.log_risk),
             gather_with_grad(fabric, event[mine].to(fabric.device)),
             gather_with_grad(fabric, time[mine].to(fabric.device)),
-            ties=config.ties,
         )
         share = len(mine) * fabric.world_size / len(batch)
         recon = share * reconstruction_loss(output.reconstruction, x, valid)
@@ -256,7 +260,7 @@ def _task(
         held = torch.from_numpy(data.validation)
         risk = float("nan")
         if bool(torch.isfinite(log_risk).all()):
-            risk = float(cox_nll(log_risk, event[held], time[held], ties=config.ties))
+            risk = float(config.loss(log_risk, event[held], time[held]))
         total = risk
         if latents is None:
             total = config.recon_weight * recon + (1 - config.recon_weight) * risk

@@ -1,6 +1,7 @@
 """The loop over epochs that pretraining and fine-tuning share: train, validate, save, go on."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -140,6 +141,8 @@ def train_in_folder(
         state = open_run(folder, run, restart=False)
         if state is None or not state.finished:
             raise RuntimeError(f"training in {folder} ended without its last checkpoint")
+    elif report is not None:
+        print(f"found finished in {os.path.relpath(folder)}", flush=True)
     load_weights(model.cpu(), folder / WEIGHTS)
     model.eval()
     return _as_table(state.history), state.best_epoch

@@ -1,6 +1,7 @@
 """Alignment pretraining: ECG and report embeddings drawn together, the ECG reconstructed."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ecgrepro.errors import InputError
 from ecgrepro.models import AlignmentModel
-from ecgrepro.objectives import ALIGNMENTS, alignment_loss, reconstruction_loss
+from ecgrepro.objectives import reconstruction_loss, soft_infonce
 from ecgrepro.signals import MODEL_RATE
 from ecgrepro.training.augment import check_masks, mask_leads_and_time
 from ecgrepro.training.batches import shuffled_batches
@@ -28,14 +29,18 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
+AlignmentLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(e_ecg (B, D), e_text (B, D), text_ids (B,)) to a scalar; equal ids mean equal texts."""
+
+
 @dataclass(frozen=True)
 class PretrainConfig:
     """Settings of the alignment pretraining; the study's values where it names them.
 
     Attributes
     ----------
-    alignment
-        "cosine_positive" (as published), "cosine_pairs" or "soft_infonce".
+    loss
+        Alignment loss: any function (e_ecg, e_text, text_ids) to a scalar. Its code is part of the run's identity.
     epochs
         Passes over the training records.
     batch_size
@@ -46,8 +51,6 @@ class PretrainConfig:
         Share of the steps with linearly rising rate; then cosine to 0.
     align_weight, recon_weight
         Weights of the two terms (the study: 1 and 1).
-    temperature, margin
-        Of "soft_infonce" and of "cosine_pairs".
     lead_mask
         Probability that a record keeps a subset of its leads only (the study: 0.25 in effect).
     time_mask, time_mask_seconds
@@ -60,7 +63,7 @@ class PretrainConfig:
         Of order, masks and dropout. Initial weights have their own seed, in `build_alignment_model`.
     """
 
-    alignment: str = "soft_infonce"
+    loss: AlignmentLoss = soft_infonce
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 1e-3
@@ -69,8 +72,6 @@ class PretrainConfig:
     warmup: float = 0.2
     align_weight: float = 1.0
     recon_weight: float = 1.0
-    temperature: float = 0.07
-    margin: float = 0.2
     lead_mask: float = 0.25
     time_mask: float = 0.2
     time_mask_seconds: tuple[float, float] = (0.2, 1.0)
@@ -80,10 +81,6 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that no run can start with."""
-        if self.alignment not in ALIGNMENTS:
-            raise InputError(
-                f"alignment {self.alignment!r} is unknown: choose {', '.join(ALIGNMENTS)}."
-            )
         check_optimizer_settings(self)
         check_masks(self.lead_mask, self.time_mask, self.time_mask_seconds)
         if min(self.align_weight, self.recon_weight) < 0 or not (
@@ -175,7 +172,7 @@ def pretrain(
         "signals": signal_sample(data.signals, data.rows[parts]),
     }
     note = {"rate": data.rate, "length": data.length}
-    run = describe_run("alignment", config, trained, arrays, note)
+    run = describe_run("alignment", (_task, train_in_folder), config, trained, arrays, note)
     history, best_epoch = train_in_folder(
         trained,
         lambda fabric, wrapped: _task(fabric, trained, wrapped, data, config),
@@ -207,16 +204,6 @@ def _task(
         cut = shuffled_batches(len(data.train), config.batch_size, config.seed, epoch)
         return [data.train[batch] for batch in cut]
 
-    def align(e_ecg: Tensor, e_text: Tensor, ids: Tensor) -> Tensor:
-        return alignment_loss(
-            config.alignment,
-            e_ecg,
-            e_text,
-            ids,
-            margin=config.margin,
-            temperature=config.temperature,
-        )
-
     def losses(batch: NDArray[np.int64], epoch: int, step: int) -> dict[str, Tensor]:
         mine = batch[fabric.global_rank :: fabric.world_size]
         x, scale = (part.to(fabric.device) for part in feed(mine))
@@ -230,7 +217,7 @@ def _task(
             seconds=config.time_mask_seconds,
         )
         output = wrapped(masked, z_text[mine].to(fabric.device), scale)
-        aligned = align(
+        aligned = config.loss(
             gather_with_grad(fabric, output.e_ecg),
             gather_with_grad(fabric, output.e_text),
             gather_with_grad(fabric, text_ids[mine].to(fabric.device)),
@@ -251,7 +238,7 @@ def _task(
                 output = model(x, z_text[part].to(fabric.device), scale)
                 share = len(part) / len(data.validation)
                 recon = reconstruction_loss(output.reconstruction, x, valid)
-                aligned = align(output.e_ecg, output.e_text, text_ids[part].to(fabric.device))
+                aligned = config.loss(output.e_ecg, output.e_text, text_ids[part].to(fabric.device))
                 row["recon"] += share * float(recon)
                 row["align"] += share * float(aligned)
                 embedded_ecg.append(output.e_ecg.float().cpu().numpy())
