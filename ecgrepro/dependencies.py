@@ -38,7 +38,7 @@ def code_fingerprint(parts: Iterable[str]) -> str:
     Parameters
     ----------
     parts
-        Modules or packages inside `ecgrepro`, for example "models" and "objectives".
+        Modules or packages inside `ecgrepro`, for example "models" and "losses".
     """
     digest = hashlib.sha256()
     for part in sorted(parts):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from ecgrepro import ROOT, objectives
+from ecgrepro import ROOT, losses
 from ecgrepro.models import CNNEncoder
 from ecgrepro.training import PretrainConfig, pretrain
 from ecgrepro.training.identity import fingerprint
@@ -70,9 +70,9 @@ def test_what_a_function_closes_over_counts() -> None:
 
 
 def test_patching_the_package_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint(objectives.soft_infonce), fingerprint(pretrain), fingerprint(CNNEncoder)
-    monkeypatch.setattr(objectives, "_check_pair", lambda *_: None)
-    assert fingerprint(objectives.soft_infonce) != before[0]
+    before = fingerprint(losses.soft_infonce), fingerprint(pretrain), fingerprint(CNNEncoder)
+    monkeypatch.setattr(losses, "_check_pair", lambda *_: None)
+    assert fingerprint(losses.soft_infonce) != before[0]
     monkeypatch.setattr("ecgrepro.signals.zscore", lambda x: x)
     assert fingerprint(pretrain) != before[1]
     monkeypatch.setattr("ecgrepro.models.cnn.ResidualBlock.forward", lambda self, x: x)
@@ -127,13 +127,14 @@ def test_the_same_training_is_found_finished_and_another_is_trained(
         model = alignment_model()
         model.encoder.__class__ = encoder
         config = PretrainConfig(loss=loss, epochs=1, batch_size=16)
-        pretrain(model, alignment_data(), config, tmp_path, restart="if_changed")
+        pretrain(model, alignment_data(), config, tmp_path)
         return capsys.readouterr().out
 
     assert "epoch" in train(cell(LOSS))
-    assert train(cell(LOSS)) == f"found finished in {os.path.relpath(tmp_path)}\n"
+    (run,) = tmp_path.iterdir()
+    assert train(cell(LOSS)) == f"found finished in {os.path.relpath(run)}\n"
     assert "epoch" in train(cell(LOSS.replace("2.0", "3.0")))
     assert "epoch" in train(cell(LOSS), Doubled)
     assert "found finished" in train(cell(LOSS), Doubled)
-    monkeypatch.setattr(objectives.F, "mse_loss", lambda a, b: (a - b).abs().mean())
+    monkeypatch.setattr(losses.F, "mse_loss", lambda a, b: (a - b).abs().mean())
     assert "epoch" in train(cell(LOSS), Doubled)

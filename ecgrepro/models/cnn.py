@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgrepro.errors import InputError
-from ecgrepro.models.encoder import HALVINGS, Encoder
-from ecgrepro.models.layers import TimeConv
+from ecgrepro.models.dual_attention import HALVINGS, Encoder, TimeConv
 
 
 class ResidualBlock(nn.Module):

@@ -31,6 +31,7 @@ from ecgrepro.protocol.starts import (
     CohortData,
     finetune_settings,
     open_cohort,
+    settings_of,
     start_path,
     starting_model,
 )
@@ -49,7 +50,7 @@ _COLUMNS = {
 }
 
 _CODE = (
-    *("models", "objectives", "training", "survival", "biomarkers", "signals"),
+    *("models", "losses", "training", "survival", "biomarkers", "signals"),
     *("protocol/evaluate", "protocol/run", "protocol/starts"),
 )
 """Modules whose change makes a finished arm stale."""
@@ -182,9 +183,7 @@ def _network_folds(
             risk_data(data, train, validation),
             dataclasses.replace(settings, seed=seed),
             checkpoints / f"fold{fold}",
-            progress=False,
             report=None,
-            restart="if_changed",
         ).model
 
     def predict(model: RiskModel, rows: IntArray) -> npt.NDArray[np.float64]:
@@ -257,11 +256,7 @@ def _finished(place: Path, key: dict[str, Any]) -> ArmResult | None:
 
 
 def _plain(settings: FinetuneConfig | None) -> dict[str, Any] | None:
-    """Settings as json gives them back (lists in place of tuples), without loss (code) and seed (of each fold)."""
+    """Settings without the seed, which each fold sets."""
     if settings is None:
         return None
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in ("seed", "loss")
-    }
+    return {name: value for name, value in settings_of(settings).items() if name != "seed"}

@@ -14,21 +14,28 @@ import yaml
 from ecgrepro import ROOT
 from ecgrepro.errors import InputError
 from ecgrepro.files import read_json
+from ecgrepro.losses import cosine_pairs, cosine_positive, soft_infonce
 from ecgrepro.models import (
     RiskModel,
     build_alignment_model,
     build_risk_model,
-    load_weights,
+    load_alignment,
     read_config,
     risk_model_from,
     save_weights,
 )
-from ecgrepro.objectives import cosine_pairs, cosine_positive, soft_infonce
 from ecgrepro.packed import Packed, open_packed
 from ecgrepro.parameters import declared_parameters
 from ecgrepro.protocol.arms import PRETRAINED
 from ecgrepro.ptbxl import open_release, split_by_fold
-from ecgrepro.training import AlignmentLoss, FinetuneConfig, PretrainConfig, pair_records, pretrain
+from ecgrepro.training import (
+    AlignmentLoss,
+    FinetuneConfig,
+    FitConfig,
+    PretrainConfig,
+    pair_records,
+    pretrain,
+)
 
 FOLDER = "protocol"
 ALIGNED = "alignment/model.safetensors"
@@ -131,12 +138,7 @@ def starting_model(folder: Path, encoder: str, initialisation: str, seed: int) -
     if initialisation not in PRETRAINED:
         return build_risk_model(encoder, lead_scale=made["lead_scale"], seed=seed)
     path = start_path(folder, encoder, initialisation)
-    config = read_config(path)
-    model = build_alignment_model(
-        encoder, text_dim=config["text_dim"], lead_scale=config["lead_scale"]
-    )
-    load_weights(model, path)
-    return risk_model_from(model, seed=seed)
+    return risk_model_from(load_alignment(path), seed=seed)
 
 
 def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
@@ -188,17 +190,22 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
     start = build_alignment_model(
         encoder, text_dim=made["text_dim"], lead_scale=made["lead_scale"], seed=given["seed"]
     )
-    result = pretrain(
-        start, data, config, path.parent / "checkpoints", report=None, restart="if_changed"
-    )
+    result = pretrain(start, data, config, path.parent / "checkpoints", report=None)
     note = {"encoder": encoder, "initialisation": initialisation, "epoch": result.best_epoch}
     kept = {name: made[name] for name in ("text_dim", "lead_scale")}
     save_weights(
         result.model,
         path,
-        {**note, **kept, "settings": {**dataclasses.asdict(config), "loss": made["loss"]}},
+        {**note, **kept, "settings": {**settings_of(config), "loss": made["loss"]}},
     )
     return path
+
+
+def settings_of(config: FitConfig) -> dict[str, Any]:
+    """Settings that decide a training, as json gives them back; the loss, which is code, left out."""
+    names = [f.name for f in dataclasses.fields(config) if f.compare and f.name != "loss"]
+    values = {name: getattr(config, name) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
 _SHARED = ("batch_size", "learning_rate", "recon_weight", "patience", "seed")

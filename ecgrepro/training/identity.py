@@ -68,7 +68,7 @@ class _Plain(str):
 def _inside(thing: Any) -> Iterator[Any]:
     """What an object consists of, one level deep."""
     if _ours(type(thing).__module__) and hasattr(thing, "identity"):
-        yield thing.identity()
+        yield from (type(thing), thing.identity())
     elif isinstance(thing, types.ModuleType):
         yield _Plain(thing.__name__)
     elif isinstance(thing, types.MethodType):
