@@ -42,7 +42,7 @@ from IPython.display import display
 import torch
 from torch.nn import functional as F
 
-from ecgrepro import attribution, plots, runs, signals
+from ecgrepro import plots, runs, signals
 from ecgrepro.files import atomic_path
 from ecgrepro.models import (
     DualAttentionEncoder,
@@ -221,8 +221,11 @@ plots.plot_lead_attention(
 )
 
 # %%
-received = attribution.received_attention(maps.temporal[0]).numpy()
-windows = attribution.token_windows(received.shape[1], x.shape[2], 100, offset=12)
+received = maps.temporal[0].mean(dim=1).numpy()  # by each token, from all
+edges = 10 * (
+    np.arange(33) * 32 - 12
+)  # ms from the begin of the recording: 12 samples of padding
+windows = np.column_stack([edges[:-1], edges[1:]])
 plots.plot_temporal_attention(
     x[0, :, 12:1012].numpy(),
     received,
