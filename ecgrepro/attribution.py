@@ -35,12 +35,12 @@ def as_risk_function(model: RiskFunction) -> Callable[[Tensor], Tensor]:
         finally:
             for part, mode in zip(parts, modes, strict=True):
                 part.training = mode
-        risk: Tensor = getattr(output, "log_risk", output)
+        risk: Any = getattr(output, "log_risk", output)
         if risk.shape != x.shape[:1]:  # (B, 1) would broadcast
             raise InputError(
                 f"the model gave {tuple(risk.shape)} for {len(x)} ECGs: one log risk each."
             )
-        return risk
+        return torch.as_tensor(risk)
 
     return log_risk
 

@@ -212,11 +212,8 @@ for loss, result in results.items():
 
 # %%
 histories = {loss: result.history for loss, result in results.items()}
-columns = {
-    "total": "Total loss",
-    "align": "Alignment loss",
-    "recon": "Reconstruction (z²)",
-}
+columns = {"total": "Total loss", "align": "Alignment loss"}
+columns["recon"] = "Reconstruction (z²)"
 best = {loss: result.best_epoch for loss, result in results.items()}
 plots.plot_history(
     histories,
@@ -242,25 +239,15 @@ monitors = {
     "effective_rank": "Effective rank",
     "criterion": "Criterion",
 }
-plots.plot_monitors(
-    histories,
-    monitors,
-    source,
-    references={"mean_pairwise_cosine": (1.0, "collapsed")},
-)
+collapsed = {"mean_pairwise_cosine": (1.0, "collapsed")}
+plots.plot_monitors(histories, monitors, source, references=collapsed)
 
 # %%
 ends = pd.DataFrame(
     {loss: history.loc[best[loss]] for loss, history in histories.items()}
 ).T
-watched = [
-    "criterion",
-    "retrieval_at_10",
-    "chance_at_10",
-    "mean_pairwise_cosine",
-    "effective_rank",
-    "uniformity",
-]
+watched = ["criterion", "retrieval_at_10", "chance_at_10"]
+watched += ["mean_pairwise_cosine", "effective_rank", "uniformity"]
 ends[watched].astype(float).round(2)
 
 # %% [markdown]
@@ -286,25 +273,10 @@ print(f"validation chooses {chosen}, epoch {best[chosen]} of {epochs}")
 # %%
 vectors = embed(model, data.signals, data.rows, packed.rate, data.z_text)
 patients = index.patient_id.loc[kept].to_numpy()
-retrieval = probing.retrieval_both_ways(
-    vectors.e_ecg[test],
-    vectors.e_text[test],
-    data.text_ids[test],
-    groups=patients[test],
-    seed=seed,
-)
-retrieval[
-    [
-        "recall",
-        "low",
-        "high",
-        "chance",
-        "constant",
-        "by_text",
-        "n_queries",
-        "n_gallery",
-    ]
-].round(2)
+tested = (vectors.e_ecg[test], vectors.e_text[test], data.text_ids[test])
+retrieval = probing.retrieval_both_ways(*tested, groups=patients[test], seed=seed)
+shown = ["recall", "low", "high", "chance", "constant", "by_text"]
+retrieval[[*shown, "n_queries", "n_gallery"]].round(2)
 
 # %%
 note = f"{len(test):,} test ECGs of {len(np.unique(patients[test])):,} patients, 95 % interval by patient"
@@ -429,18 +401,12 @@ print(
 # %%
 with atomic_path(chapter.write("alignment_history")) as temporary:
     pd.concat(histories, names=["loss"]).to_csv(temporary)
-everything = {
-    "z_ecg": vectors.z_ecg,
-    "e_ecg": vectors.e_ecg,
-    "e_text": vectors.e_text,
-}
-paths = {
-    "z_ecg": chapter.write("z_ecg"),
-    "e_ecg": chapter.write("e_ecg"),
-    "e_text": chapter.write("e_text"),
-}
-for name, array in everything.items():
-    with atomic_path(paths[name]) as temporary:
+for path, array in (
+    (chapter.write("z_ecg"), vectors.z_ecg),
+    (chapter.write("e_ecg"), vectors.e_ecg),
+    (chapter.write("e_text"), vectors.e_text),
+):
+    with atomic_path(path) as temporary:
         np.save(temporary, array)
 made_from = {
     "encoder": encoder,
@@ -476,12 +442,7 @@ for loss, result in results.items():
 assert min(falling[-2:]) < falling[0]
 
 # %%
-few = (
-    vectors.e_ecg[test[:64]],
-    vectors.e_text[test[:64]],
-    data.text_ids[test[:64]],
-)
-few = [torch.from_numpy(part) for part in few]
+few = [torch.from_numpy(part[:64]) for part in tested]
 package = {
     "cosine_positive": ecgrepro.losses.cosine_positive(*few),
     "cosine_pairs": ecgrepro.losses.cosine_pairs(*few, margin),
