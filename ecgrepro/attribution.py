@@ -6,7 +6,10 @@ means that what is there raises the risk.
 """
 
 import copy
+import importlib
+import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +21,13 @@ from ecgrepro.errors import InputError
 
 RiskFunction = Callable[[Tensor], Any]
 """A module or function: (B, 12, T) to log risk (B,), or to an output with a field `log_risk` (B,)."""
+
+
+def _captum() -> ModuleType:
+    """Import captum, which asks for progress bars in a notebook and warns where there are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("captum.attr")
 
 
 def as_risk_function(model: RiskFunction) -> Callable[[Tensor], Tensor]:
@@ -58,13 +68,11 @@ def lead_occlusion(model: RiskFunction, x: Tensor, baseline: float | Tensor = 0.
     baseline
         What stands in a lead's place; 0 is its own mean for z-scored input.
     """
-    from captum.attr import FeatureAblation
-
     risk = as_risk_function(model)
     risk(x)  # refuses what cannot be explained
     mask = torch.arange(x.shape[1])[None, :, None].expand(1, *x.shape[1:])
     base = torch.as_tensor(baseline, dtype=x.dtype).expand_as(x)
-    found: Tensor = FeatureAblation(risk).attribute(x, baselines=base, feature_mask=mask)
+    found: Tensor = _captum().FeatureAblation(risk).attribute(x, baselines=base, feature_mask=mask)
     return found[:, :, 0]
 
 
@@ -130,12 +138,14 @@ def integrated_gradients(model: RiskFunction, x: Tensor, steps: int = 128) -> In
     Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", ICML 2017, by captum. Completeness is
     checked and reported, never assumed: raise `steps` where it fails.
     """
-    from captum.attr import IntegratedGradients as Captum
-
     risk = as_risk_function(model)
     with torch.enable_grad():
-        values: Tensor = Captum(risk).attribute(
-            x, n_steps=steps, method="gausslegendre", internal_batch_size=max(64, len(x))
+        values: Tensor = (
+            _captum()
+            .IntegratedGradients(risk)
+            .attribute(
+                x, n_steps=steps, method="gausslegendre", internal_batch_size=max(64, len(x))
+            )
         )
     with torch.no_grad():
         change = risk(x) - risk(torch.zeros_like(x))

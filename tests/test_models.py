@@ -366,15 +366,15 @@ def test_fine_tuning_starts_from_copies() -> None:
 
 
 def test_one_switch_makes_a_whole_risk_model_batchwise() -> None:
-    """S-19: identical subjects in one batch give identical training outputs."""
+    """S-19: identical subjects in one batch give equal training outputs (to rounding, which the row moves)."""
     model = build_risk_model("dual_attention", length=64).train()
     twins = normal(1, 12, 64).repeat(2, 1, 1)
     set_batchwise_dropout(model, True)
     log_risk = model(twins).log_risk
-    assert log_risk[0] == log_risk[1]
+    torch.testing.assert_close(log_risk[0], log_risk[1], rtol=1e-4, atol=1e-5)
     set_batchwise_dropout(model, False)
     log_risk = model(twins).log_risk
-    assert log_risk[0] != log_risk[1]
+    assert (log_risk[0] - log_risk[1]).abs() > 1e-3
 
 
 # ---- weights on disk ------------------------------------------------------------------------------

@@ -31,14 +31,17 @@ from ecgrepro.survival import concordance_index
 from ecgrepro.training import (
     AlignmentData,
     FinetuneConfig,
+    FitConfig,
     PretrainConfig,
     RiskData,
     embed,
     embed_text,
     encode,
     finetune,
+    fit,
     predict_risk,
     pretrain,
+    warmup_cosine,
 )
 from ecgrepro.training.alignment import alignment_figures
 from ecgrepro.training.devices import gather_with_grad
@@ -573,3 +576,40 @@ def test_two_processes_train_what_one_does(
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-5, atol=1e-5, msg=name)
     assert rows[0][2]["train_total"] != pytest.approx(rows[0][1]["train_total"], abs=1e-4)
+
+
+def test_fit_is_the_loop_that_one_would_write(tmp_path: Path) -> None:
+    """The reader's own network, batches and loss; the same steps by hand end in the same bits."""
+    x, y = torch.randn(2, 12, 4, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    model = torch.nn.Linear(4, 4)
+    by_hand = copy.deepcopy(model)
+    config = FitConfig(epochs=2, learning_rate=0.1, betas=(0.9, 0.999), weight_decay=0.01)
+
+    def batches(epoch: int) -> list[np.ndarray]:
+        return np.array_split(np.arange(12), 3)
+
+    def losses(
+        network: torch.nn.Module, batch: np.ndarray, masks: torch.Generator, fabric: object
+    ) -> dict[str, torch.Tensor]:
+        return {"total": (network(x[batch]) - y[batch]).square().mean()}
+
+    def validate(model: torch.nn.Module, device: torch.device) -> tuple[dict, tuple]:
+        error = float((model(x) - y).square().mean().detach())
+        return {"validation_total": error, "criterion": -error}, (-error,)
+
+    history, best_epoch = fit(model, batches, losses, validate, config, tmp_path, report=None)
+    optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.1, weight_decay=0.01)
+    for step in range(6):
+        optimizer.param_groups[0]["lr"] = 0.1 * warmup_cosine(step, 6, 0.2)
+        (by_hand(x[4 * (step % 3) :][:4]) - y[4 * (step % 3) :][:4]).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert best_epoch == 2 == history.validation_total.idxmin()
+    assert list(history.columns) == [
+        "learning_rate",
+        "train_total",
+        "validation_total",
+        "criterion",
+    ]
+    assert all(map(torch.equal, model.parameters(), by_hand.parameters()))

@@ -63,17 +63,7 @@ class AlignmentModel(nn.Module):
         self.length = encoder.length
 
     def forward(self, x: Tensor, z_text: Tensor, scale: Tensor | None = None) -> AlignmentOutput:
-        """Encode once; project and reconstruct from the same latent.
-
-        Parameters
-        ----------
-        x
-            ``(B, 12, T)`` z-scored (and possibly masked) ECGs.
-        z_text
-            ``(B, text_dim)`` text embeddings of the same records.
-        scale
-            ``(B, 12)`` lead scales in mV, for an encoder built with ``lead_scale=True``.
-        """
+        """Encode once, project and reconstruct; `x` and `scale` as in `Encoder`, `z_text` ``(B, text_dim)``."""
         if z_text.dim() != 2 or z_text.shape[0] != x.shape[0]:
             raise InputError(
                 f"z_text has shape {tuple(z_text.shape)} for {x.shape[0]} ECGs: give one row per ECG."
@@ -93,15 +83,7 @@ class RiskModel(nn.Module):
         self.length = encoder.length
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> RiskOutput:
-        """Encode once (R-10); score and reconstruct from the same latent.
-
-        Parameters
-        ----------
-        x
-            ``(B, 12, T)`` z-scored (and possibly masked) ECGs.
-        scale
-            ``(B, 12)`` lead scales in mV, for an encoder built with ``lead_scale=True``.
-        """
+        """Encode once (R-10), score and reconstruct; `x` and `scale` as in `Encoder`."""
         z = self.encoder(x, scale)
         return RiskOutput(self.risk_head(z), z, self.decoder(z))
 
@@ -223,20 +205,7 @@ def risk_model_from(
 
 
 def build_decoder(kind: str = "light", *, latent: int = 512, length: int = 1024) -> nn.Module:
-    """Make a decoder ``(B, latent)`` -> ``(B, 12, length)``.
-
-    Parameters
-    ----------
-    kind
-        ``"light"`` (`Decoder`, the default) or ``"study"`` (`StudyDecoder`).
-    latent, length
-        Width of the latent and samples of the output.
-
-    Raises
-    ------
-    InputError
-        Unknown kind, or a length that is not a multiple of 32.
-    """
+    """Make a decoder ``(B, latent)`` -> ``(B, 12, length)``: "light" (`Decoder`) or "study" (`StudyDecoder`)."""
     if kind == "light":
         return Decoder(latent, length)
     if kind == "study":
@@ -280,15 +249,6 @@ class Decoder(nn.Module):
 
     Nothing forces the mean or the variance of a lead, so amplitude and offset can be learned (S-34).
     Sub-pixel convolutions compute at the coarse rate, which is what makes this fast on a CPU.
-
-    Parameters
-    ----------
-    latent
-        Width of the latent.
-    length
-        Samples T of the output, a multiple of 32.
-    width
-        Channels at the coarsest rate.
     """
 
     def __init__(self, latent: int = 512, length: int = 1024, width: int = 64) -> None:
@@ -383,16 +343,10 @@ class StudyUpBlock(nn.Module):
 
 
 def save_weights(module: nn.Module, path: Path, config: dict[str, Any]) -> None:
-    """Write all parameters and buffers of a module, and how it was made.
+    """Write all parameters and buffers of a module as safetensors, and how it was made.
 
-    Parameters
-    ----------
-    module
-        Any module; if it has a `length`, it is stored too, because weights depend on it (S-39).
-    path
-        Name of the ``.safetensors`` file.
-    config
-        JSON-able description, for example the arguments of the builder.
+    `config` is JSON-able, for example the arguments of the builder; a module's `length` is stored too, because
+    weights depend on it (S-39).
     """
     described = dict(config)
     if isinstance(length := getattr(module, "length", None), int):
@@ -418,17 +372,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
-    """Load a file of `save_weights` into a module built like the one that was saved.
+    """Load a file of `save_weights` into a module built like the one that was saved; return its configuration.
 
-    Returns
-    -------
-    dict
-        The stored configuration.
-
-    Raises
-    ------
-    InputError
-        File missing or damaged, made for another signal length, or of another architecture.
+    A file that is missing or damaged, or made for another length or architecture, raises `InputError`.
     """
     config = read_config(path)
     length = getattr(module, "length", None)

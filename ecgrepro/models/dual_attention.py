@@ -225,12 +225,9 @@ class DualAttentionEncoder(Encoder):
 class Stem(nn.Module):
     """Two convolutions over 48 lead-major channels, then one slot of 4 channels per lead.
 
-    Parameters
-    ----------
-    lead_true
-        True: both convolutions are per lead, and slot l holds the channels of lead l. False, for the
-        audit: as published, the second convolution joins all leads (S-2) and the channels are read as
-        (feature, lead), so that slot s takes channels s, 12 + s, 24 + s and 36 + s (S-1).
+    `lead_true`: both convolutions are per lead, and slot l holds the channels of lead l. Otherwise, for the
+    audit, as published: the second convolution joins all leads (S-2) and the channels are read as
+    (feature, lead), so that slot s takes channels s, 12 + s, 24 + s and 36 + s (S-1).
     """
 
     def __init__(self, lead_true: bool) -> None:
@@ -263,13 +260,8 @@ class LeadBlock(nn.Module):
     conv (stride 2) - norm - LeakyReLU - conv - norm - LeakyReLU, plus max-pool and 1x1 convolution as
     skip, then GELU. Leads lie in the batch axis, so that no kernel can join them.
 
-    Parameters
-    ----------
-    n_in, n_out
-        Channels per lead.
-    batch_norm
-        Normalise with batch statistics, as published. Otherwise each lead of each record is normalised
-        on its own, over channels and time: batch statistics mix leads and subjects while training.
+    With `batch_norm`, batch statistics normalise, as published; they mix leads and subjects while training.
+    Otherwise each lead of each record is normalised on its own, over channels and time.
     """
 
     def __init__(self, n_in: int, n_out: int, batch_norm: bool = False) -> None:
@@ -293,18 +285,7 @@ class StackedTransformerLayer(nn.Module):
 
     Each of the L layers attends within its own stream: ``x + attention(norm(x))`` followed by
     ``x + mlp(norm(x))`` (GELU), as in the study's temporal and cross-lead branches. With L = 1 it is
-    an ordinary transformer layer.
-
-    Parameters
-    ----------
-    layers
-        Number of independent streams L.
-    width
-        Token width, a multiple of `heads`.
-    heads
-        Attention heads.
-    dropout
-        Probability after the positions, after the attention and in the MLP.
+    an ordinary transformer layer. Dropout follows the positions, the attention and both layers of the MLP.
     """
 
     def __init__(self, layers: int, width: int, heads: int, dropout: float) -> None:
@@ -416,17 +397,9 @@ class BatchwiseDropout(nn.Module):
 
     Subjects of one Cox risk set are compared with each other, so they should be scored by the same
     sub-network: one Bernoulli mask over the features is drawn and used for every subject, scaled by
-    1 / (1 - p) (the study's scheme, STUDY.md section 5).
-
-    Parameters
-    ----------
-    p
-        Probability of dropping a feature.
-    batch_dim
-        The axis of the subjects (0 for ``(B, features)``).
-    batchwise
-        True: one mask for all subjects. False: ordinary element-wise dropout. It is one class with a
-        switch, so that a network has one dropout policy (`set_batchwise_dropout`).
+    1 / (1 - p) (the study's scheme, STUDY.md section 5). Without `batchwise` it is ordinary element-wise
+    dropout: one class with a switch, so that a network has one dropout policy (`set_batchwise_dropout`).
+    `batch_dim` is the axis of the subjects.
     """
 
     def __init__(self, p: float = 0.25, batch_dim: int = 0, batchwise: bool = True) -> None:

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from ecgrepro.biomarkers import COVARIATES, with_covariates
-from ecgrepro.dependencies import code_fingerprint
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path, read_json, sha256_file, write_json
 from ecgrepro.models import RiskModel
@@ -38,6 +37,7 @@ from ecgrepro.protocol.starts import (
 from ecgrepro.provenance import describe_environment
 from ecgrepro.survival import CoxModel, fit_cox, predict_cox
 from ecgrepro.training import FinetuneConfig, RiskData, finetune, predict_risk
+from ecgrepro.training.identity import fingerprint
 
 IntArray = npt.NDArray[np.int64]
 
@@ -48,12 +48,6 @@ _COLUMNS = {
     "ecg_15": COVARIATES,
     "age_sex_ecg_15": ("age", "sex", *COVARIATES),
 }
-
-_CODE = (
-    *("models", "losses", "training", "survival", "biomarkers", "signals"),
-    *("protocol/evaluate", "protocol/run", "protocol/starts"),
-)
-"""Modules whose change makes a finished arm stale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +88,7 @@ def run_arm(arm: Arm, folder: Path) -> ArmResult:
         "arm": arm.as_dict(),
         "settings": _plain(settings),
         "inputs": _inputs(arm, folder),
-        "code": code_fingerprint(_CODE),
+        "code": fingerprint(_network_folds, _cox_folds, _oracle_folds, settings),
     }
     finished = _finished(place, key)
     if finished is not None:

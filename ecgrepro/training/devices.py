@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -12,34 +12,21 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
-class Processes(Protocol):
-    """What is needed of Fabric here."""
-
-    @property
-    def world_size(self) -> int:
-        """Number of processes."""
-
-
-def start_devices(train: Callable[["Fabric"], None], accelerator: str, devices: int) -> None:
-    """Call `train(fabric)` on every device asked for.
-
-    It returns nothing: results go through files, which all processes and the caller see. Processes are forks, as
-    functions made in a notebook cannot be sent to a new one.
-    """
+def open_devices(accelerator: str, devices: int) -> "Fabric":
+    """Return Lightning Fabric. Processes are forks: functions made in a notebook cannot be sent to a new one."""
     from lightning.fabric import Fabric  # takes seconds: only who trains waits for it
 
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # importing them sets INFO
     strategy = "auto" if devices == 1 else "ddp_fork"
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
-    if devices == 1:
-        train(fabric)
-    else:
-        fabric.launch(_on_one_thread(train))
+    return Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
 
 
-def _on_one_thread(train: Callable[["Fabric"], None]) -> Callable[["Fabric"], None]:
-    """A fork inherits OpenMP's locks but not its threads: with more than one it would wait for them for ever."""
+def in_fork(train: Callable[["Fabric"], None]) -> Callable[["Fabric"], None]:
+    """Hold a fork to one thread: it inherits OpenMP's locks but not its threads, and would wait for them for ever.
+
+    It returns nothing: results go through files, which all processes and the caller see.
+    """
 
     def function(fabric: "Fabric") -> None:
         torch.set_num_threads(1)
@@ -78,25 +65,14 @@ class _Gather(torch.autograd.Function):
         return total[ctx.start : ctx.start + ctx.count]
 
 
-def gather_with_grad(fabric: Processes, tensor: Tensor) -> Tensor:
+def gather_with_grad(fabric: Any, tensor: Tensor) -> Tensor:
     """Return the rows of all processes, differentiable; with one process, the tensor itself.
 
     A Cox or contrastive loss on each process's own records is another objective. Every process
     computes the loss of the whole batch from the gathered rows; the gradient that comes back is
     the sum over processes, and DistributedDataParallel's average over processes then makes it
     exactly the gradient of one process with the whole batch.
-
-    Parameters
-    ----------
-    fabric
-        Fabric, or anything with `world_size`.
-    tensor
-        (b, ...) rows of this process; b may differ between processes.
-
-    Returns
-    -------
-    Tensor
-        (B, ...) in order of process.
+    Rows (b, ...) become (B, ...) in order of process; b may differ between processes.
     """
     if fabric.world_size == 1:
         return tensor
@@ -104,7 +80,7 @@ def gather_with_grad(fabric: Processes, tensor: Tensor) -> Tensor:
     return gathered
 
 
-def joint_statistics(model: nn.Module, fabric: Processes) -> None:
+def joint_statistics(model: nn.Module, fabric: Any) -> None:
     """Let batch normalisations use the whole batch, where several processes hold a share of it each."""
     for part in model.modules() if fabric.world_size > 1 else []:
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -112,7 +88,7 @@ def joint_statistics(model: nn.Module, fabric: Processes) -> None:
 
 
 def _joint_forward(
-    norm: nn.BatchNorm1d | nn.BatchNorm2d, fabric: Processes
+    norm: nn.BatchNorm1d | nn.BatchNorm2d, fabric: Any
 ) -> Callable[[Tensor], Tensor]:
     alone = norm.forward
 

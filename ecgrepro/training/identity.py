@@ -9,13 +9,17 @@ import dataclasses
 import dis
 import functools
 import hashlib
+import os
 import sys
 import types
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
+
+from ecgrepro import ROOT
 
 GROUND = ("ecgrepro.errors", "ecgrepro.files", "ecgrepro.progress")
 """Modules that say or write what others computed: their code decides no number."""
@@ -71,6 +75,8 @@ def _inside(thing: Any) -> Iterator[Any]:
         yield from (type(thing), thing.identity())
     elif isinstance(thing, types.ModuleType):
         yield _Plain(thing.__name__)
+    elif isinstance(thing, Path):
+        yield os.path.relpath(thing, ROOT)  # another place of the clone is no other training
     elif isinstance(thing, types.MethodType):
         yield from (thing.__func__, thing.__self__)
     elif isinstance(thing, functools.partial):

@@ -23,7 +23,7 @@ from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.models import load_weights, save_weights
 from ecgrepro.progress import progress_bar
 from ecgrepro.training.batches import check_masks, derived_seed, step_generator, warmup_cosine
-from ecgrepro.training.devices import joint_statistics, start_devices
+from ecgrepro.training.devices import in_fork, joint_statistics, open_devices
 from ecgrepro.training.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -143,6 +143,37 @@ def fit(
     """
     run = folder / fingerprint(fit, model, batches, losses, validate, config)
 
+    def steps(network: nn.Module, driver: Any, fabric: "Fabric", epoch: int) -> Row:
+        """One pass over the training records: learning rate at its end, and mean losses."""
+        row: Row = {"epoch": epoch}
+        cut = batches(epoch)
+        shown = report is not None and fabric.is_global_zero
+        bar = progress_bar(len(cut), f"epoch {epoch}/{config.epochs}", "batch", shown, leave=False)
+        for step, batch in enumerate(cut):
+            bar.update()
+            done = (epoch - 1) * len(cut) + step
+            share = warmup_cosine(done, config.epochs * len(cut), config.warmup)
+            row["learning_rate"] = config.learning_rate * share
+            for group in driver.param_groups:
+                group["lr"] = row["learning_rate"]
+            torch.manual_seed(derived_seed(config.seed, epoch, step, "network"))
+            masks = step_generator(config.seed, epoch, step, "mask")
+            loss = losses(network, batch, masks, fabric)
+            if not bool(torch.isfinite(loss["total"])):
+                raise InputError(
+                    f"the loss is not finite at epoch {epoch}, step {step}: "
+                    "lower learning_rate, or set clip to 1."
+                )
+            fabric.backward(loss["total"])
+            if config.clip is not None:
+                fabric.clip_gradients(network, driver, max_norm=config.clip)
+            driver.step()
+            driver.zero_grad()
+            for name, value in loss.items():
+                mean: Any = fabric.all_reduce(value.detach(), reduce_op="mean")
+                row[f"train_{name}"] = row.get(f"train_{name}", 0.0) + float(mean) / len(cut)
+        return row
+
     def train(fabric: "Fabric") -> None:
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -150,80 +181,56 @@ def fit(
         )
         joint_statistics(model, fabric)
         network, driver = fabric.setup(model, optimizer)
-        per_epoch = len(batches(1))
         with deterministic(fabric.device):
             state = _load(run / RESUME, model, optimizer)
             if state is None:
                 row, _ = validate(model.eval(), fabric.device)
-                first = {"epoch": 0, "learning_rate": 0.0, **row}
+                first = {"epoch": 0, "learning_rate": 0.0} | _floats(row)
                 state = {"history": [first], "best_epoch": 0, "best_key": (), "best": {}}
-            for epoch in range(len(state["history"]), config.epochs + 1):
-                if (
-                    config.patience
-                    and epoch > 1
-                    and epoch - 1 - state["best_epoch"] >= config.patience
-                ):
-                    break
+            while not _ended(state, config):
                 _train_mode(model)
-                sums: Row = {}
-                shown = report is not None and fabric.is_global_zero
-                label = f"epoch {epoch}/{config.epochs}"
-                bar = progress_bar(per_epoch, label, "batch", shown, leave=False)
-                for step, batch in enumerate(batches(epoch)):
-                    bar.update()
-                    done = (epoch - 1) * per_epoch + step
-                    share = warmup_cosine(done, config.epochs * per_epoch, config.warmup)
-                    for group in optimizer.param_groups:
-                        group["lr"] = config.learning_rate * share
-                    torch.manual_seed(derived_seed(config.seed, epoch, step, "network"))
-                    masks = step_generator(config.seed, epoch, step, "mask")
-                    loss = losses(network, batch, masks, fabric)
-                    if not bool(torch.isfinite(loss["total"])):
-                        raise InputError(
-                            f"the loss is not finite at epoch {epoch}, step {step}: "
-                            "lower learning_rate, or set clip to 1."
-                        )
-                    fabric.backward(loss["total"])
-                    if config.clip is not None:
-                        fabric.clip_gradients(network, driver, max_norm=config.clip)
-                    driver.step()
-                    driver.zero_grad()
-                    for name, value in loss.items():
-                        mean: Any = fabric.all_reduce(value.detach(), reduce_op="mean")
-                        sums[name] = sums.get(name, 0.0) + float(mean) / per_epoch
-                figures, key = fabric.broadcast(validate(model.eval(), fabric.device))
-                row = {"epoch": epoch, "learning_rate": config.learning_rate * share}
-                row |= {f"train_{name}": value for name, value in sums.items()}
-                state["history"].append(row | figures)
-                key = tuple(-math.inf if math.isnan(value) else value for value in key)
+                row = steps(network, driver, fabric, epoch=len(state["history"]))
+                figures, order = fabric.broadcast(validate(model.eval(), fabric.device))
+                state["history"].append(row | _floats(figures))
+                key = tuple(-math.inf if math.isnan(value) else float(value) for value in order)
                 if not state["best_epoch"] or key > state["best_key"]:
                     best = {
                         name: t.detach().cpu().clone() for name, t in model.state_dict().items()
                     }
+                    epoch = len(state["history"]) - 1
                     state |= {"best_epoch": epoch, "best_key": key, "best": best}
                 if fabric.is_global_zero:
                     _save(run / RESUME, state, model, optimizer)
                     if report is not None:
-                        report(_line(row | figures, config.epochs))
+                        report(_line(state["history"][-1], config.epochs))
                 fabric.barrier()
         if fabric.is_global_zero:
-            model.load_state_dict(state["best"])
-            save_weights(model, run / WEIGHTS, {})
-            rows = [
-                {k: v if math.isfinite(v) else None for k, v in r.items()} for r in state["history"]
-            ]
-            write_json(run / HISTORY, {"history": rows, "best_epoch": state["best_epoch"]})
-            (run / RESUME).unlink(missing_ok=True)  # not before: the history says that all is done
+            _finish(run, state, model)
         fabric.barrier()
 
     if not (run / HISTORY).is_file():
-        start_devices(train, config.accelerator, config.devices)
+        fabric = open_devices(config.accelerator, config.devices)
+        if config.devices == 1:
+            train(fabric)
+        else:
+            fabric.launch(in_fork(train))
     elif report is not None:
         print(f"found finished in {os.path.relpath(run)}", flush=True)
     load_weights(model.cpu(), run / WEIGHTS)
     model.eval()
     done = read_json(run / HISTORY)
     return _table(done["history"]), int(done["best_epoch"])
+
+
+def _floats(figures: Row) -> Row:
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _ended(state: dict[str, Any], config: FitConfig) -> bool:
+    """Whether all epochs are done, or as many as `patience` were no better than the best."""
+    epoch, best = len(state["history"]) - 1, state["best_epoch"]
+    patience = config.patience or config.epochs
+    return epoch >= config.epochs or (epoch > 0 and epoch - best >= patience)
 
 
 def _train_mode(model: nn.Module) -> None:
@@ -262,6 +269,15 @@ def _save(
         torch.save(whole, temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # the name must not become durable before the content
+
+
+def _finish(run: Path, state: dict[str, Any], model: nn.Module) -> None:
+    """Keep the best weights, then the history, which says that all is done; only then drop what to go on from."""
+    model.load_state_dict(state["best"])
+    save_weights(model, run / WEIGHTS, {})
+    finite = [{k: v if math.isfinite(v) else None for k, v in r.items()} for r in state["history"]]
+    write_json(run / HISTORY, {"history": finite, "best_epoch": state["best_epoch"]})
+    (run / RESUME).unlink(missing_ok=True)
 
 
 def _load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
