@@ -56,16 +56,9 @@ class PretrainConfig(FitConfig):
 class PretrainResult:
     """What a pretraining leaves.
 
-    Attributes
-    ----------
-    model
-        A copy of the given model with the weights of the best epoch, in eval mode, on the CPU.
-    history
-        By epoch (index; 0 is before training): learning_rate; train_total, train_align,
-        train_recon; validation_total, validation_align, validation_recon; and the figures of
-        `alignment_figures`, criterion among them.
-    best_epoch
-        Epoch with the largest criterion.
+    `model` is a copy of the given one with the weights of the best epoch, in eval mode, on the CPU; `best_epoch` has
+    the largest criterion. `history` by epoch (index; 0 is before training): learning_rate; train_total, train_align,
+    train_recon; validation_total, validation_align, validation_recon; and the figures of `alignment_figures`.
     """
 
     model: AlignmentModel

@@ -23,24 +23,7 @@ def shuffled_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[Ind
     Even batches use every record in every epoch and leave no batch of one behind, where cutting
     at `batch_size` would drop the rest or make a batch of one.
 
-    Parameters
-    ----------
-    n
-        Number of records, at least 2.
-    batch_size
-        Largest batch, at least 2.
-    seed, epoch
-        The order is a function of both.
-
-    Returns
-    -------
-    list of arrays
-        Positions; their union is 0 ... n - 1, each once.
-
-    Raises
-    ------
-    InputError
-        If fewer than 2 records or a batch size below 2 is asked for.
+    Returns positions, whose union is 0 ... n - 1, each once; the order is a function of seed and epoch.
     """
     if n < 2 or batch_size < 2:
         raise InputError(f"{n} records in batches of {batch_size}: training needs 2 of each.")
@@ -248,14 +231,8 @@ STREAMS = ("order", "mask", "network")
 def derived_seed(seed: int, epoch: int, step: int, stream: str) -> int:
     """Return a 63-bit seed that is a fixed function of its arguments.
 
-    Parameters
-    ----------
-    seed
-        Seed of the run, not negative.
-    epoch, step
-        Position in the run; order of records uses step 0.
-    stream
-        One of `STREAMS`, so that two uses of randomness in one step are independent.
+    `stream` is one of `STREAMS`, so that two uses of randomness in one step are independent; the order of
+    records uses step 0.
     """
     words = [seed, epoch, step, STREAMS.index(stream), 0]  # 0: all processes draw the same
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -269,19 +246,8 @@ def step_generator(seed: int, epoch: int, step: int, stream: str) -> torch.Gener
 def warmup_cosine(step: int, total: int, warmup: float) -> float:
     """Return the share of the peak learning rate at a step: linear rise, then cosine to 0.
 
-    Parameters
-    ----------
-    step
-        0 ... total - 1.
-    total
-        Number of steps in the run.
-    warmup
-        Share of the steps that rise linearly, 0 <= warmup < 1 (the study: 0.2).
-
-    Returns
-    -------
-    float
-        In (0, 1]; 1 at the end of the rise, near 0 at the last step.
+    `step` is 0 ... total - 1, `warmup` the share of the steps that rise (the study: 0.2). In (0, 1]; 1 at the
+    end of the rise, near 0 at the last step.
     """
     rise = round(warmup * total)
     if step < rise:

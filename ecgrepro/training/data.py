@@ -77,16 +77,8 @@ class AlignmentData:
 class RiskData:
     """ECGs and the follow-up of their patients.
 
-    Attributes
-    ----------
-    signals, rows, rate, length
-        As in `AlignmentData`.
-    event
-        (N,) 1 where the event was seen, 0 where censored.
-    time
-        (N,) days from the ECG to event or censoring, above 0.
-    train, validation
-        Positions 0 ... N - 1; patients must not cross.
+    `event` (N,) is 1 where the event was seen and 0 where censored, `time` (N,) days from the ECG to either, above 0;
+    patients must not cross from `train` to `validation`. The rest as in `AlignmentData`.
     """
 
     signals: NDArray[np.int16]
@@ -218,14 +210,7 @@ class SignalFeed:
     280 ms: then the prepared records are kept, as long as they fit into `cache_bytes`. Both ways
     give the same bits.
 
-    Parameters
-    ----------
-    packed, rows, rate, length
-        As in `AlignmentData`.
-    used
-        Positions that will be asked for, and may be kept; none when None.
-    cache_bytes
-        Memory for prepared records.
+    `used` are positions that will be asked for and may be kept; the rest as in `AlignmentData`.
     """
 
     def __init__(

@@ -73,14 +73,7 @@ def embed(
 ) -> Embeddings:
     """Return latent and shared-space embeddings of records and of their reports.
 
-    Parameters
-    ----------
-    model
-        On any device; its mode is left as found.
-    signals, rows, rate, batch_size, progress
-        As in `encode`.
-    z_text
-        (n, D) text vectors, row i belonging to rows[i].
+    `z_text` holds (n, D) text vectors, row i belonging to rows[i]; other arguments as in `encode`.
     """
     if len(z_text) != len(rows):
         raise InputError(f"{len(rows)} ECGs and {len(z_text)} text vectors: give one for each.")

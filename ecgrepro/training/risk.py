@@ -74,17 +74,11 @@ class FinetuneConfig(FitConfig):
 class FinetuneResult:
     """What a fine-tuning leaves.
 
-    Attributes
-    ----------
-    model
-        A copy of the given model with the weights of the best epoch, in eval mode, on the CPU.
-    history
-        By epoch (index; 0 is before training): learning_rate; train_total, train_recon,
-        train_risk (means over batches: a training signal, not a metric, because the risk sets are
-        those of a batch); validation_total, validation_recon, validation_risk (loss
-        over the whole validation cohort), validation_c_index; criterion.
-    best_epoch
-        Epoch with the lowest validation_risk.
+    `model` is a copy of the given one with the weights of the best epoch, in eval mode, on the CPU; `best_epoch` has
+    the lowest validation_risk. `history` by epoch (index; 0 is before training): learning_rate; train_total,
+    train_recon, train_risk (means over batches: a training signal, not a metric, because the risk sets are those of a
+    batch); validation_total, validation_recon, validation_risk (loss over the whole validation cohort),
+    validation_c_index; criterion.
     """
 
     model: RiskModel
