@@ -450,7 +450,7 @@ package = {
 }
 for name, value in package.items():
     same = torch.allclose(alignment[name](*few), value)
-    assert same, f"{name} was edited; if you meant it, leave this check out"
+    assert same, f"{name} was edited: if you meant it, leave this check out"
 
 # %% [markdown]
 # ## Provenance
