@@ -661,9 +661,7 @@ plots.plot_lead_bars(
 # A restricted cohort shows nobody, so this figure is then left out.
 
 # %%
-windows = attribution.window_occlusion(
-    risk_of, x[:1], 20, 10, 100, offset=12
-)
+windows = attribution.window_occlusion(risk_of, x[:1], 20, 10, 100, offset=12)
 if restricted:
     print("restricted cohort: no individual is shown")
 else:
