@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torchsurv.loss.cox import neg_partial_log_likelihood
 
-from ecgrepro.objectives import cox_nll
+from ecgrepro.losses import cox_nll
 
 
 def cohort(n: int, distinct: int | None, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

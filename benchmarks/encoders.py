@@ -31,9 +31,14 @@ from ecgrepro.models import (
     build_decoder,
     build_encoder,
 )
-from ecgrepro.models.decoder import StudyUpBlock
-from ecgrepro.models.dual_attention import LEADS, LeadBlock, Stem
-from ecgrepro.models.layers import RowNorm, StackedTransformerLayer
+from ecgrepro.models.assemble import StudyUpBlock
+from ecgrepro.models.dual_attention import (
+    LEADS,
+    LeadBlock,
+    RowNorm,
+    StackedTransformerLayer,
+    Stem,
+)
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",

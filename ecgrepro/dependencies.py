@@ -5,8 +5,6 @@ use it and no others.
 """
 
 import ast
-import hashlib
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -30,35 +28,6 @@ def modules_behind(chapter: str) -> list[str]:
             waiting |= _imports(path) - found
     data = {table for path in found for table in path.parent.glob("*.csv")}
     return sorted(path.relative_to(ROOT).as_posix() for path in found | data)
-
-
-def code_fingerprint(parts: Iterable[str]) -> str:
-    """Sixteen digits that change when the code of some modules does, and not when its comments do.
-
-    Parameters
-    ----------
-    parts
-        Modules or packages inside `ecgrepro`, for example "models" and "objectives".
-    """
-    digest = hashlib.sha256()
-    for part in sorted(parts):
-        base = ROOT / "ecgrepro" / part
-        for path in sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]:
-            tree = ast.parse(path.read_text())
-            for node in ast.walk(tree):
-                body = getattr(node, "body", None)
-                if isinstance(body, list) and body and _is_docstring(body[0]):
-                    body[0] = ast.Pass()
-            digest.update(f"{path.name}\n{ast.unparse(tree)}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 @cache

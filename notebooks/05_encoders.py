@@ -40,6 +40,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 import torch
+from torch.nn import functional as F
 
 from ecgrepro import plots, runs
 from ecgrepro.data import open_packed, signals
@@ -89,6 +90,9 @@ sizes = pd.DataFrame(
     }
 ).T.rename_axis("encoder kind")
 sizes
+
+# %%
+plots.plot_encoder()
 
 # %%
 with torch.inference_mode():
@@ -187,6 +191,53 @@ print(
 )
 
 # %% [markdown]
+# Attention is a weighted mean: each lead asks with a query $q$, every lead answers with a key $k$ and a value $v$, and
+# $\mathrm{softmax}(QK^\top/\sqrt d)\,V$ is what the asking lead reads. Here it is, from the network's own weights.
+
+# %%
+layer = encoder.cross_lead
+with torch.inference_mode():
+    leads = (
+        encoder.lead_features(x).transpose(2, 3).flatten(2)
+    )  # (B, 12 tokens, 512)
+    tokens = (leads + encoder.lead_positions)[None]
+    qkv = layer.qkv(layer.norm_attention(tokens))[0].chunk(3, dim=-1)
+    q, k, v = (
+        part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in qkv
+    )
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)  # (B, heads, 12, 12)
+    read = weights @ v
+difference = float((weights.mean(dim=1) - maps.lead).abs().max())
+print(
+    f"{layer.heads} heads, d = {q.shape[-1]}; the network's own map: {difference < 1e-6}"
+)
+
+# %%
+plots.plot_lead_attention(
+    {f"mean of {len(x)} records": maps.lead.mean(0).numpy()},
+    source,
+    title="Which lead reads from which",
+    note="untrained weights: near uniform, as it should be",
+)
+
+# %%
+received = maps.temporal[0].mean(dim=1).numpy()  # by each token, from all
+edges = 10 * (
+    np.arange(33) * 32 - 12
+)  # ms from the begin of the recording: 12 samples of padding
+windows = np.column_stack([edges[:-1], edges[1:]])
+plots.plot_temporal_attention(
+    x[0, :, 12:1012].numpy(),
+    received,
+    windows,
+    100,
+    source,
+    unit="z",
+    title="Which part of each lead is read",
+    note="one record, untrained weights",
+)
+
+# %% [markdown]
 # ## A patient's output must not depend on the others
 #
 # Earlier code gave attention the batch as its sequence, so a patient's output changed with the company.
@@ -243,12 +294,35 @@ assert [
 ] == ["V2"]
 assert max(company.values()) < 1e-4
 assert best > 0, "no time was measured"
+assert difference < 1e-6
+with torch.inference_mode():
+    mid = tokens + layer.out(read.transpose(1, 2).flatten(2)[None])
+    end = mid + layer.reduce(F.gelu(layer.expand(layer.norm_mlp(mid))))
+    expected, _ = layer(leads[None], encoder.lead_positions)
+assert torch.allclose(end, expected, atol=1e-4)
 
 # %% [markdown]
 # ## Provenance
 
 # %%
 print(summarise(chapter.finish()))
+
+# %% [markdown]
+# ## Change it
+#
+# An encoder of your own is a class that is passed in; the rest of the model is built around it. This one is the
+# dual attention network with lead II alone.
+
+
+# %%
+class OnlyLeadII(DualAttentionEncoder):
+    def encode(self, x):
+        return super().encode(x * (torch.arange(12) == 1)[:, None])
+
+
+one_lead = build_alignment_model(OnlyLeadII, seed=seed).eval()
+same = torch.equal(one_lead.encoder(x), one_lead.encoder(changed))
+print(f"latent {tuple(one_lead.encoder(x).shape)}; it does not hang on V2: {same}")
 
 # %% [markdown]
 # ## Summary

@@ -43,15 +43,20 @@ compare_texts = ["report_en", "both"]  # texts to train with besides the run's
 recon_weight = 1.0  # reconstruction, beside an alignment of weight 1
 lead_scale = False  # give the encoder the voltages that z-scoring erased
 seed = 0  # of weights, order and masks
+accelerator = "auto"  # "auto", "cpu", "cuda" or "mps"
+devices = 1  # processes that share each batch
 
 # %%
+import copy
 import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
+import ecgrepro.losses
 from ecgrepro import ROOT, plots, probing, runs
 from ecgrepro.files import atomic_path, read_json, write_json
 from ecgrepro.models import build_alignment_model, save_weights
@@ -66,10 +71,11 @@ from ecgrepro.progress import line_reporter
 from ecgrepro.provenance import summarise
 from ecgrepro.training import (
     PretrainConfig,
+    SignalFeed,
     embed,
+    mask_leads_and_time,
     pair_records,
     pretrain,
-    signal_feed,
 )
 
 chapter = runs.start("06_alignment", globals())
@@ -112,39 +118,88 @@ print(f"records without a partner: {len(dropped)}")
 # - `soft_infonce`: a softmax over $c_{ij}/\tau$, whose target is shared equally by all reports with the *same*
 #   text. In a batch of real records a fifth share one text; they must never count as negatives.
 #
-# Each is added to the error of reconstructing the unmasked ECG from a masked one.
+# The functions below are what is trained: edit one, run the chapter from here, and the new one is.
+
 
 # %%
-config = {
-    loss: PretrainConfig(
-        alignment=loss,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        temperature=temperature,
-        margin=margin,
-        recon_weight=recon_weight,
-        patience=patience,
-        seed=seed,
-    )
-    for loss in losses
-}
+def cosine_positive(e_ecg, e_text, text_ids):
+    return (1 - F.cosine_similarity(e_ecg, e_text)).mean()
+
+
+def cosine_pairs(e_ecg, e_text, text_ids):
+    cosine = F.normalize(e_ecg) @ F.normalize(e_text).T
+    same = text_ids == text_ids[:, None]
+    pull = ((1 - cosine) * same).sum() / same.sum()
+    push = (F.relu(cosine - margin) * ~same).sum() / (~same).sum().clamp(min=1)
+    return pull + push
+
+
+# %%
+def soft_infonce(e_ecg, e_text, text_ids):
+    logits = F.normalize(e_ecg) @ F.normalize(e_text).T / temperature
+    same = (text_ids == text_ids[:, None]).float()
+    target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+alignment = {f.__name__: f for f in (cosine_positive, cosine_pairs, soft_infonce)}
+
+# %% [markdown]
+# ## One training step
+#
+# The alignment is added to the error of reconstructing the unmasked ECG from a masked one.
+# Pretraining repeats this step with ever other batches, at a learning rate that rises and falls.
+
+# %%
+config = PretrainConfig(
+    epochs=epochs,
+    batch_size=batch_size,
+    learning_rate=learning_rate,
+    recon_weight=recon_weight,
+    patience=patience,
+    seed=seed,
+    accelerator=accelerator,
+    devices=devices,
+)
 start = build_alignment_model(
     encoder, text_dim=z_text.shape[1], lead_scale=lead_scale, seed=seed
 )
+
+# %%
+network, batch = copy.deepcopy(start), data.train[:batch_size]
+feed = SignalFeed(data.signals, data.rows, packed.rate, data.length)
+x, scale = feed(batch)
+z = torch.from_numpy(data.z_text[batch])
+ids = torch.from_numpy(data.text_ids[batch])
+optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
+masks = torch.Generator().manual_seed(seed)
+
+
+# %%
+def training_step(align):
+    out = network(mask_leads_and_time(x, masks, config), z, scale)
+    recon = F.mse_loss(
+        out.reconstruction[..., 12:1012], x[..., 12:1012]
+    )  # not the padding
+    loss = align(out.e_ecg, out.e_text, ids) + recon_weight * recon
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+falling = [training_step(alignment[losses[-1]]) for _ in range(6)]
+print(f"six steps on one batch lower its loss: {min(falling[-2:]) < falling[0]}")
+
+# %% [markdown]
+# ## Training with each loss
 
 # %% tags=["nbval-ignore-output"]
 results = {}
 for loss in losses:
     folder = chapter.scratch(f"alignment/checkpoints/{loss}")
-    results[loss] = pretrain(
-        start,
-        data,
-        config[loss],
-        folder,
-        report=line_reporter(loss),
-        restart="if_changed",
-    )
+    settings = dataclasses.replace(config, loss=alignment[loss])
+    results[loss] = pretrain(start, data, settings, folder, line_reporter(loss))
 
 # %% tags=["trained"]
 for loss, result in results.items():
@@ -157,11 +212,8 @@ for loss, result in results.items():
 
 # %%
 histories = {loss: result.history for loss, result in results.items()}
-columns = {
-    "total": "Total loss",
-    "align": "Alignment loss",
-    "recon": "Reconstruction (z²)",
-}
+columns = {"total": "Total loss", "align": "Alignment loss"}
+columns["recon"] = "Reconstruction (z²)"
 best = {loss: result.best_epoch for loss, result in results.items()}
 plots.plot_history(
     histories,
@@ -187,25 +239,15 @@ monitors = {
     "effective_rank": "Effective rank",
     "criterion": "Criterion",
 }
-plots.plot_monitors(
-    histories,
-    monitors,
-    source,
-    references={"mean_pairwise_cosine": (1.0, "collapsed")},
-)
+collapsed = {"mean_pairwise_cosine": (1.0, "collapsed")}
+plots.plot_monitors(histories, monitors, source, references=collapsed)
 
 # %% tags=["trained"]
 ends = pd.DataFrame(
     {loss: history.loc[best[loss]] for loss, history in histories.items()}
 ).T
-watched = [
-    "criterion",
-    "retrieval_at_10",
-    "chance_at_10",
-    "mean_pairwise_cosine",
-    "effective_rank",
-    "uniformity",
-]
+watched = ["criterion", "retrieval_at_10", "chance_at_10"]
+watched += ["mean_pairwise_cosine", "effective_rank", "uniformity"]
 ends[watched].astype(float).round(2)
 
 # %% [markdown]
@@ -231,25 +273,10 @@ print(f"validation chooses {chosen}, epoch {best[chosen]} of {epochs}")
 # %% tags=["trained"]
 vectors = embed(model, data.signals, data.rows, packed.rate, data.z_text)
 patients = index.patient_id.loc[kept].to_numpy()
-retrieval = probing.retrieval_both_ways(
-    vectors.e_ecg[test],
-    vectors.e_text[test],
-    data.text_ids[test],
-    groups=patients[test],
-    seed=seed,
-)
-retrieval[
-    [
-        "recall",
-        "low",
-        "high",
-        "chance",
-        "constant",
-        "by_text",
-        "n_queries",
-        "n_gallery",
-    ]
-].round(2)
+tested = (vectors.e_ecg[test], vectors.e_text[test], data.text_ids[test])
+retrieval = probing.retrieval_both_ways(*tested, groups=patients[test], seed=seed)
+shown = ["recall", "low", "high", "chance", "constant", "by_text"]
+retrieval[[*shown, "n_queries", "n_gallery"]].round(2)
 
 # %%
 note = f"{len(test):,} test ECGs of {len(np.unique(patients[test])):,} patients, 95 % interval by patient"
@@ -300,14 +327,8 @@ for name in compare_texts if own_text == "statements" else []:
         data, z_text=others[name][0], text_ids=others[name][1]
     )
     folder = chapter.scratch(f"alignment/checkpoints/text-{name}")
-    result = pretrain(
-        start,
-        other,
-        config[chosen],
-        folder,
-        report=line_reporter(name),
-        restart="if_changed",
-    )
+    settings = dataclasses.replace(config, loss=alignment[chosen])
+    result = pretrain(start, other, settings, folder, line_reporter(name))
     made = embed(result.model, data.signals, data.rows, packed.rate, other.z_text)
     embedded[name] = (made, other.text_ids)
 
@@ -357,7 +378,6 @@ by_source.round(2)
 # place a beat. The CNN keeps half of its latent in the order of time for that reason.
 
 # %%
-feed = signal_feed(data.signals, data.rows, packed.rate, data.length)
 x, scale = feed(test[:64])
 with torch.inference_mode():
     output = model(x, torch.from_numpy(data.z_text[test[:64]]), scale)
@@ -381,18 +401,12 @@ print(
 # %%
 with atomic_path(chapter.write("alignment_history")) as temporary:
     pd.concat(histories, names=["loss"]).to_csv(temporary)
-everything = {
-    "z_ecg": vectors.z_ecg,
-    "e_ecg": vectors.e_ecg,
-    "e_text": vectors.e_text,
-}
-paths = {
-    "z_ecg": chapter.write("z_ecg"),
-    "e_ecg": chapter.write("e_ecg"),
-    "e_text": chapter.write("e_text"),
-}
-for name, array in everything.items():
-    with atomic_path(paths[name]) as temporary:
+for path, array in (
+    (chapter.write("z_ecg"), vectors.z_ecg),
+    (chapter.write("e_ecg"), vectors.e_ecg),
+    (chapter.write("e_text"), vectors.e_text),
+):
+    with atomic_path(path) as temporary:
         np.save(temporary, array)
 made_from = {
     "encoder": encoder,
@@ -431,12 +445,53 @@ if epochs >= 8 and {"cosine_positive", "soft_infonce"} <= set(losses):
     assert without.mean_pairwise_cosine > 0.9, "without negatives, no collapse?"
     assert within.mean_pairwise_cosine < without.mean_pairwise_cosine - 0.1
     assert within.criterion > without.criterion, "negatives do not help retrieval"
+assert min(falling[-2:]) < falling[0]
+
+# %%
+few = [torch.from_numpy(part[:64]) for part in tested]
+package = {
+    "cosine_positive": ecgrepro.losses.cosine_positive(*few),
+    "cosine_pairs": ecgrepro.losses.cosine_pairs(*few, margin),
+    "soft_infonce": ecgrepro.losses.soft_infonce(*few, temperature),
+}
+for name, value in package.items():
+    same = torch.allclose(alignment[name](*few), value)
+    assert same, f"{name} was edited: if you meant it, leave this check out"
 
 # %% [markdown]
 # ## Provenance
 
 # %%
 print(summarise(chapter.finish()))
+
+# %% [markdown]
+# ## Change it
+#
+# A loss and an encoder of your own are passed in. A loss gets both embeddings and the numbers of the texts, and gives
+# one number; an encoder is any module from ECGs `(B, 12, 1024)` to `(B, 512)`. The same training is found finished
+# when it is run again; another loss, even one edited in its cell, never is.
+
+
+# %%
+def margin_loss(e_ecg, e_text, text_ids):
+    cosine = F.normalize(e_ecg) @ F.normalize(e_text).T
+    other = (
+        text_ids != text_ids[:, None]
+    )  # another text stays 0.3 behind the ECG's own
+    return F.relu(0.3 + cosine - cosine.diagonal()[:, None])[other].mean()
+
+
+def small_encoder():
+    nn = torch.nn
+    return nn.Sequential(nn.AvgPool1d(16), nn.Flatten(), nn.Linear(768, 512))
+
+
+# %% tags=["nbval-ignore-output"]
+mine = build_alignment_model(small_encoder, text_dim=z_text.shape[1], seed=seed)
+settings = PretrainConfig(loss=margin_loss, epochs=1, batch_size=batch_size)
+tried = pretrain(
+    mine, data, settings, chapter.scratch("alignment/checkpoints/mine")
+)
 
 # %% [markdown]
 # ## Summary

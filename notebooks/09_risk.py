@@ -36,18 +36,22 @@ learning_rate = 3e-4  # peak of AdamW's learning rate
 recon_weight = 0.1  # α, the share of the reconstruction; the Cox loss has the rest
 patience = 4  # stop after this many epochs without a better validation loss
 seed = 0  # of heads, order, masks and the random encoder
+accelerator = "auto"  # "auto", "cpu", "cuda" or "mps"
+devices = 1  # processes that share each batch
 
 # %%
 import numpy as np
 import pandas as pd
+import torch
+from torch.nn import functional as F
 
 from ecgrepro import plots, runs
 from ecgrepro.cohorts import suppress_columns
 from ecgrepro.files import atomic_path, read_json
+from ecgrepro.losses import cox_nll
 from ecgrepro.models import (
-    build_alignment_model,
     build_risk_model,
-    load_weights,
+    load_alignment,
     read_config,
     risk_model_from,
     save_weights,
@@ -69,10 +73,7 @@ print(source)
 packed = open_packed(chapter.read("cohort_packed").parent)
 follow_up = pd.read_csv(chapter.read("follow_up"))
 made = read_config(chapter.read("alignment_model"))
-aligned = build_alignment_model(
-    made["encoder"], text_dim=made["text_dim"], lead_scale=made["lead_scale"]
-)
-load_weights(aligned, chapter.read("alignment_model"))
+aligned = load_alignment(chapter.read("alignment_model"))
 sizes = follow_up.groupby(["cohort", "split"], sort=False).agg(
     n=("event", "size"), events=("event", "sum")
 )
@@ -90,9 +91,40 @@ sizes
 # (The study's code uses the letter for the other term; `recon_weight` says what it weighs.)
 # Batches hold events and censored patients in the cohort's proportion, and dropout uses one mask for a whole
 # batch, so that patients of one risk set are compared by one network.
+#
+# In tensors, with equal times counted as Breslow did:
+
+
+# %%
+def cox_breslow(log_risk, event, time):
+    at_risk = time >= time[:, None]  # row i: who is still there at time i
+    log_sum = torch.where(at_risk, log_risk, -torch.inf).logsumexp(dim=1)
+    return ((log_sum - log_risk) * event).sum() / event.sum()
+
+
+def combined(recon, risk):
+    return recon_weight * recon + (1 - recon_weight) * risk
+
+
+risk_loss = (
+    cox_nll  # after Efron; put cox_breslow or your own function here to train it
+)
+
+# %%
+part = follow_up[(follow_up.cohort == about["main"]) & (follow_up.split == "train")]
+event, time = (
+    torch.tensor(part.event.to_numpy()),
+    torch.tensor(part.time.to_numpy()),
+)
+guess = torch.from_numpy(np.random.default_rng(seed).normal(size=len(part)))
+breslow, efron = cox_breslow(guess, event, time), cox_nll(guess, event, time)
+print(f"a random order: {breslow:.2f} after Breslow, {efron:.2f} after Efron")
 
 # %%
 config = FinetuneConfig(
+    loss=risk_loss,
+    accelerator=accelerator,
+    devices=devices,
     epochs=epochs,
     batch_size=batch_size,
     learning_rate=learning_rate,
@@ -101,6 +133,9 @@ config = FinetuneConfig(
     seed=seed,
 )
 frozen = FinetuneConfig(
+    loss=risk_loss,
+    accelerator=accelerator,
+    devices=devices,
     epochs=epochs,
     batch_size=batch_size,
     learning_rate=10 * learning_rate,
@@ -151,9 +186,7 @@ for cohort, arm in arms:
     folder = chapter.scratch(f"risk/checkpoints/{cohort}-{arm.replace(' ', '-')}")
     model, settings = starts[arm]
     report = line_reporter(f"{cohort}, {arm}")
-    result = finetune(
-        model, data, settings, folder, report=report, restart="if_changed"
-    )
+    result = finetune(model, data, settings, folder, report)
     risk = predict_risk(result.model, data.signals, data.rows, data.rate)
     results[cohort, arm] = result
     scores.append(
@@ -264,6 +297,10 @@ save_weights(
 # ## Checks
 
 # %%
+package = cox_nll(guess, event, time, ties="breslow")
+assert torch.allclose(breslow, package, rtol=1e-10), (
+    "the cell is not the package's Cox loss"
+)
 splits = follow_up.groupby(["cohort", "patient_id"]).split.nunique()
 assert splits.max() == 1, "a patient crosses a split"
 assert np.isfinite(risk_scores.risk).all()
@@ -276,10 +313,7 @@ assert len(risk_scores) == sum(
 )
 for result in results.values():
     history = result.history
-    recomputed = (
-        recon_weight * history.validation_recon
-        + (1 - recon_weight) * history.validation_risk
-    )
+    recomputed = combined(history.validation_recon, history.validation_risk)
     if history is not results[main, "random encoder"].history:
         assert np.allclose(history.validation_total, recomputed, atol=1e-4), (
             "L is not what the text says"
@@ -290,6 +324,26 @@ for result in results.values():
 
 # %%
 print(summarise(chapter.finish()))
+
+# %% [markdown]
+# ## Change it
+#
+# Any function of scores, events and times is a risk loss. This one asks of every pair only that the patient with the
+# earlier event has the higher score.
+
+
+# %% tags=["nbval-ignore-output"]
+def ranking_loss(log_risk, event, time):
+    first = event[:, None].bool() & (
+        time[:, None] < time
+    )  # i's event, j still followed
+    return F.softplus(log_risk - log_risk[:, None])[first].mean()
+
+
+mine = assemble(follow_up[follow_up.cohort == main].reset_index(drop=True))
+settings = FinetuneConfig(loss=ranking_loss, epochs=1, batch_size=batch_size)
+start, folder = starts["fine-tuned"][0], chapter.scratch("risk/checkpoints/mine")
+tried = finetune(start, mine, settings, folder)
 
 # %% [markdown]
 # ## Summary

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ecgrepro.errors import InputError
 from ecgrepro.probing import (
+    _weighted_areas,
     chance_at_k,
     collapse_report,
     distinct_rows,
@@ -24,7 +25,6 @@ from ecgrepro.probing import (
     similarity_matrix,
     zero_shot_scores,
 )
-from ecgrepro.probing.linear import _weighted_areas
 
 
 @given(st.integers(1, 60), st.data())

@@ -360,7 +360,7 @@ def test_an_arm_is_recorded_and_found_finished(trained, monkeypatch):
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a finished arm was trained again")
 
-    monkeypatch.setattr("ecgrepro.protocol.run.finetune", never)
+    monkeypatch.setattr(torch.optim.AdamW, "step", never)
     again = run_arm(arm, trained)
     assert again.record == record
     assert len(again.folds) == 2
@@ -368,6 +368,11 @@ def test_an_arm_is_recorded_and_found_finished(trained, monkeypatch):
     monkeypatch.setattr("ecgrepro.protocol.run.finetune_settings", lambda *_: FinetuneConfig())
     with pytest.raises(AssertionError, match="trained again"):
         run_arm(arm, trained)  # other settings: not the same arm
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.optim.AdamW, "step", never)
+    monkeypatch.setattr("ecgrepro.losses.SAFE_RANGE", 400.0)
+    with pytest.raises(AssertionError, match="trained again"):
+        run_arm(arm, trained)  # patched code: not the same arm either
 
 
 def test_an_arm_gives_the_same_numbers_on_any_number_of_threads(trained, tmp_path):

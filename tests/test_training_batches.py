@@ -12,16 +12,17 @@ from ecgrepro.errors import InputError
 from ecgrepro.training import (
     LEAD_SUBSETS,
     AlignmentData,
+    FitConfig,
     RiskData,
+    SignalFeed,
     has_comparable_pair,
     mask_leads_and_time,
     pair_records,
     shuffled_batches,
-    signal_feed,
     stratified_event_batches,
     warmup_cosine,
 )
-from ecgrepro.training.feeds import recorded_span
+from ecgrepro.training.data import recorded_span
 from tests.watched_array import WatchedArray
 
 
@@ -115,7 +116,7 @@ def test_masks_leave_the_target_alone_and_keep_known_subsets() -> None:
     """S-11, S-9: the input is a copy; the unmasked signal stays the target."""
     x = torch.ones(200, 12, 100)
     masked = mask_leads_and_time(
-        x, torch.Generator().manual_seed(0), rate=100, lead_mask=0.5, time_mask=0.0
+        x, torch.Generator().manual_seed(0), FitConfig(lead_mask=0.5, time_mask=0.0)
     )
     assert bool((x == 1).all())
     kept = {tuple(torch.nonzero(row).flatten().tolist()) for row in masked[:, :, 0]}
@@ -128,9 +129,8 @@ def test_masks_leave_the_target_alone_and_keep_known_subsets() -> None:
 def test_time_mask_lasts_as_long_as_configured_at_any_rate(rate: int) -> None:
     """S-26: the study's shortest mask was 80 samples whatever the rate."""
     x = torch.ones(300, 12, 5 * rate)
-    masked = mask_leads_and_time(
-        x, torch.Generator().manual_seed(1), rate=rate, lead_mask=0, time_mask=1, seconds=(0.1, 0.3)
-    )
+    settings = FitConfig(lead_mask=0, time_mask=1, time_mask_seconds=(0.1, 0.3))
+    masked = mask_leads_and_time(x, torch.Generator().manual_seed(1), settings, rate=rate)
     hidden = (masked == 0).all(dim=1)
     seconds = hidden.sum(dim=1) / rate
     assert float(seconds.min()) >= 0.1 - 1e-6
@@ -143,7 +143,7 @@ def test_shared_mask_is_the_same_for_all_patients_of_a_batch() -> None:
     """S-18: patients of one risk set are compared on the same input."""
     x = torch.randn(9, 12, 64, generator=torch.Generator().manual_seed(0))
     masked = mask_leads_and_time(
-        x, torch.Generator().manual_seed(3), rate=100, lead_mask=1, time_mask=1, shared=True
+        x, torch.Generator().manual_seed(3), FitConfig(lead_mask=1, time_mask=1), shared=True
     )
     pattern = masked == 0
     assert bool((pattern == pattern[:1]).all())
@@ -154,7 +154,7 @@ def test_equal_generators_give_equal_masks() -> None:
     x = torch.randn(16, 12, 64, generator=torch.Generator().manual_seed(0))
     masks = [
         mask_leads_and_time(
-            x, torch.Generator().manual_seed(s), rate=100, lead_mask=0.5, time_mask=0.5
+            x, torch.Generator().manual_seed(s), FitConfig(lead_mask=0.5, time_mask=0.5)
         )
         for s in (5, 5, 6)
     ]
@@ -164,11 +164,11 @@ def test_equal_generators_give_equal_masks() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"lead_mask": 1.5}, {"time_mask": -0.1}, {"time_mask": 0.5, "seconds": (0.5, 0.1)}],
+    [{"lead_mask": 1.5}, {"time_mask": -0.1}, {"time_mask_seconds": (0.5, 0.1)}],
 )
 def test_impossible_masks_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(InputError):
-        mask_leads_and_time(torch.ones(2, 12, 8), torch.Generator(), rate=100, **arguments)
+        FitConfig(**arguments)
 
 
 def test_rate_rises_linearly_then_falls_as_a_cosine() -> None:
@@ -208,7 +208,7 @@ def test_a_batch_reads_each_of_its_records_once() -> None:
     rng = np.random.default_rng(0)
     adu = rng.integers(-500, 500, (40, 12, 64)).astype(np.int16)
     watched = WatchedArray(adu)
-    feed = signal_feed(watched, np.arange(40)[::-1].copy(), 100, 64)
+    feed = SignalFeed(watched, np.arange(40)[::-1].copy(), 100, 64)
     positions = np.array([7, 0, 31, 19])
     x, scale = feed(positions)
     assert watched.count == len(positions)
@@ -277,7 +277,7 @@ def test_feed_gives_the_rows_asked_for_with_and_without_cache(rate: int) -> None
     wanted = np.array([3, 0, 2])
     direct = signals.prepare(packed[rows[wanted]], rate=rate, length=128)
     for cache in (0, 1 << 30):
-        x, scale = signal_feed(packed, rows, rate, 128, cache_bytes=cache)(wanted)
+        x, scale = SignalFeed(packed, rows, rate, 128, np.arange(4), cache)(wanted)
         assert np.array_equal(x.numpy(), direct[0])
         assert np.array_equal(scale.numpy(), direct[1])
     span = recorded_span(packed.shape[-1], rate, 128)

@@ -1,23 +1,34 @@
 """Encoders, decoders and heads as plain `nn.Module`s; no losses, no training."""
 
 from ecgrepro.models.assemble import (
+    DECODERS,
     ENCODERS,
     AlignmentModel,
     AlignmentOutput,
+    Decoder,
+    ProjectionHead,
+    RiskHead,
     RiskModel,
     RiskOutput,
+    StudyDecoder,
     build_alignment_model,
+    build_decoder,
     build_encoder,
     build_risk_model,
+    load_alignment,
+    load_weights,
+    read_config,
     risk_model_from,
+    save_weights,
 )
 from ecgrepro.models.cnn import CNNEncoder
-from ecgrepro.models.decoder import DECODERS, Decoder, StudyDecoder, build_decoder
-from ecgrepro.models.dual_attention import DualAttentionEncoder
-from ecgrepro.models.encoder import AttentionMaps, Encoder
-from ecgrepro.models.heads import ProjectionHead, RiskHead
-from ecgrepro.models.layers import BatchwiseDropout, set_batchwise_dropout
-from ecgrepro.models.weights import load_weights, read_config, save_weights
+from ecgrepro.models.dual_attention import (
+    AttentionMaps,
+    BatchwiseDropout,
+    DualAttentionEncoder,
+    Encoder,
+    set_batchwise_dropout,
+)
 
 __all__ = [
     "DECODERS",
@@ -39,6 +50,7 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "build_risk_model",
+    "load_alignment",
     "load_weights",
     "read_config",
     "risk_model_from",

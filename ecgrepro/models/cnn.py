@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgrepro.errors import InputError
-from ecgrepro.models.encoder import HALVINGS, Encoder
-from ecgrepro.models.layers import TimeConv
+from ecgrepro.models.dual_attention import HALVINGS, Encoder, TimeConv
 
 
 class ResidualBlock(nn.Module):
@@ -38,16 +37,7 @@ class CNNEncoder(Encoder):
     reconstruction error of real 10-second strips stays at the variance of the signal.
 
     The strides come early because the cost of a convolution is proportional to the samples it sees;
-    at 100 Hz a token sees 2.8 s (a few beats) and steps by 0.32 s.
-
-    Parameters
-    ----------
-    length
-        Samples T of the input, a multiple of 32; the weights depend on it.
-    latent
-        Width of the latent, even.
-    lead_scale
-        Whether the voltages of the leads are an auxiliary input.
+    at 100 Hz a token sees 2.8 s (a few beats) and steps by 0.32 s. Parameters as in `Encoder`.
     """
 
     kind = "cnn"

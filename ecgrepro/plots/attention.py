@@ -119,8 +119,7 @@ def plot_temporal_attention(
     weights
         (12, T') weight that each token receives (the map's mean over queries); a row sums to 1.
     windows_ms
-        (T', 2) begin and end of each token's window in milliseconds of `ecg`, as
-        `attribution.token_windows` gives them; parts outside it are cut.
+        (T', 2) begin and end of each token's window in milliseconds of `ecg`; parts outside it are cut.
     receptive_field
         Seconds of signal that one token depends on.
     """

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from ecgrepro.biomarkers import COVARIATES, with_covariates
 from ecgrepro.cohorts.schema import NULL
 from ecgrepro.data.packing import Packed, open_packed
 from ecgrepro.data.ptbxl import open_release, split_by_fold
-from ecgrepro.dependencies import code_fingerprint
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path, read_json, sha256_file, write_json
+from ecgrepro.losses import cosine_pairs, cosine_positive, soft_infonce
 from ecgrepro.models import (
     RiskModel,
     build_alignment_model,
     build_risk_model,
-    load_weights,
+    load_alignment,
     read_config,
     risk_model_from,
     save_weights,
@@ -54,7 +54,9 @@ from ecgrepro.survival import (
     study_folds,
 )
 from ecgrepro.training import (
+    AlignmentLoss,
     FinetuneConfig,
+    FitConfig,
     PretrainConfig,
     RiskData,
     finetune,
@@ -62,6 +64,7 @@ from ecgrepro.training import (
     predict_risk,
     pretrain,
 )
+from ecgrepro.training.identity import fingerprint
 
 IntArray = npt.NDArray[np.int64]
 Fit = Callable[[IntArray, IntArray, int], Any]
@@ -82,21 +85,8 @@ _COLUMNS = {
     "age_sex_ecg_15": ("age", "sex", *COVARIATES),
 }
 
-_SHARED = (
-    *("batch_size", "learning_rate", "temperature", "margin", "recon_weight", "patience", "seed"),
-)
+_SHARED = ("batch_size", "learning_rate", "recon_weight", "patience", "seed")
 """Parameters of chapter 6 that every pretraining of the run takes over."""
-
-_CODE = (
-    "models",
-    "objectives",
-    "training",
-    "survival",
-    "biomarkers",
-    "data/signals",
-    "protocol/run",
-)
-"""Modules whose change makes a finished arm stale."""
 
 
 # ---- what a run lends: its cohorts, its settings, and weights to start from
@@ -168,10 +158,7 @@ def starting_model(folder: Path, encoder: str, initialisation: str, seed: int) -
         made = read_config(folder / ALIGNED)
         return build_risk_model(encoder, lead_scale=made["lead_scale"], seed=seed)
     path = start_path(folder, encoder, initialisation)
-    made = read_config(path)
-    model = build_alignment_model(encoder, text_dim=made["text_dim"], lead_scale=made["lead_scale"])
-    load_weights(model, path)
-    return risk_model_from(model, seed=seed)
+    return risk_model_from(load_alignment(path), seed=seed)
 
 
 def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
@@ -213,19 +200,40 @@ def pretrain_start(folder: Path, encoder: str, initialisation: str) -> Path:
         split=split_by_fold(release.index, ecg_ids),
     )
     config = PretrainConfig(
-        alignment=made["loss"],
+        loss=_loss(made["loss"], given),
         epochs=given["epochs"],
         align_weight=0.0 if initialisation == "reconstruction" else 1.0,
         **{name: given[name] for name in _SHARED},
     )
     kept = {name: made[name] for name in ("text_dim", "lead_scale")}
     start = build_alignment_model(encoder, **kept, seed=given["seed"])
-    result = pretrain(
-        start, data, config, path.parent / "checkpoints", report=None, restart="if_changed"
-    )
+    result = pretrain(start, data, config, path.parent / "checkpoints", report=None)
     note = {"encoder": encoder, "initialisation": initialisation, "epoch": result.best_epoch}
-    save_weights(result.model, path, {**note, **kept, "settings": dataclasses.asdict(config)})
+    settings = {**settings_of(config), "loss": made["loss"]}
+    save_weights(result.model, path, {**note, **kept, "settings": settings})
     return path
+
+
+def settings_of(config: FitConfig) -> dict[str, Any]:
+    """Settings that decide a training, as json gives them back; the loss, which is code, left out."""
+    names = [f.name for f in dataclasses.fields(config) if f.compare and f.name != "loss"]
+    values = {name: getattr(config, name) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def _loss(name: str, given: Mapping[str, Any]) -> AlignmentLoss:
+    """The package's loss of the name that chapter 6 recorded, with that chapter's parameters."""
+    known: dict[str, AlignmentLoss] = {
+        "cosine_positive": cosine_positive,
+        "cosine_pairs": partial(cosine_pairs, margin=given["margin"]),
+        "soft_infonce": partial(soft_infonce, temperature=given["temperature"]),
+    }
+    if name not in known:
+        raise InputError(
+            f"the loss {name!r} of chapter 6 is the reader's own, and arms know {', '.join(known)} only: "
+            "leave out the pretrained starts of other encoders."
+        )
+    return known[name]
 
 
 def _parameters(folder: Path, chapter: str) -> dict[str, Any]:
@@ -412,9 +420,9 @@ def run_arm(arm: Arm, folder: Path) -> ArmResult:
     settings = finetune_settings(folder, arm.initialisation) if network else None
     key = {
         "arm": arm.as_dict(),
-        "settings": settings and json.loads(json.dumps(dataclasses.asdict(settings))),
+        "settings": settings and settings_of(settings),
         "inputs": _inputs(arm, folder),
-        "code": code_fingerprint(_CODE),
+        "code": fingerprint(evaluate_folds, _network, _cox, _oracle, settings),
     }
     if (place / RECORD).is_file():
         record = read_json(place / RECORD)
@@ -510,9 +518,7 @@ def _network(
             risk_data(data, train, validation),
             dataclasses.replace(settings, seed=seed),
             checkpoints / f"fold{fold}",
-            progress=False,
             report=None,
-            restart="if_changed",
         ).model
 
     def predict(model: RiskModel, rows: IntArray) -> npt.ArrayLike:

@@ -246,7 +246,7 @@ def cox_maximum(
     """
     import torch  # here: a chapter that fits no Cox model need not wait for it
 
-    from ecgrepro.objectives import cox_nll
+    from ecgrepro.losses import cox_nll
 
     design, times = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(time))
     events = torch.from_numpy(np.array(event))

@@ -1,41 +1,43 @@
-"""Training: batches, one loop for pretraining and fine-tuning, checkpoints, resume, encoding."""
+"""Training: data and batches, one loop for pretraining and fine-tuning, inference."""
 
-from ecgrepro.training.augment import LEAD_SUBSETS, mask_leads_and_time
+from ecgrepro.training.alignment import AlignmentLoss, PretrainConfig, PretrainResult, pretrain
 from ecgrepro.training.batches import (
+    LEAD_SUBSETS,
     has_comparable_pair,
+    mask_leads_and_time,
     shuffled_batches,
     stratified_event_batches,
+    warmup_cosine,
 )
-from ecgrepro.training.encode import Embeddings, embed, embed_text, encode, predict_risk
-from ecgrepro.training.engine import Hardware, deterministic, gather_with_grad
-from ecgrepro.training.feeds import AlignmentData, RiskData, pair_records, signal_feed
-from ecgrepro.training.finetune import FinetuneConfig, FinetuneResult, finetune
-from ecgrepro.training.pretrain import PretrainConfig, PretrainResult, pretrain
-from ecgrepro.training.schedule import warmup_cosine
+from ecgrepro.training.data import AlignmentData, RiskData, SignalFeed, pair_records
+from ecgrepro.training.inference import Embeddings, embed, embed_text, encode, predict_risk
+from ecgrepro.training.loop import FitConfig, fit
+from ecgrepro.training.risk import FinetuneConfig, FinetuneResult, RiskLoss, finetune
 
 __all__ = [
     "LEAD_SUBSETS",
     "AlignmentData",
+    "AlignmentLoss",
     "Embeddings",
     "FinetuneConfig",
     "FinetuneResult",
-    "Hardware",
+    "FitConfig",
     "PretrainConfig",
     "PretrainResult",
     "RiskData",
-    "deterministic",
+    "RiskLoss",
+    "SignalFeed",
     "embed",
     "embed_text",
     "encode",
     "finetune",
-    "gather_with_grad",
+    "fit",
     "has_comparable_pair",
     "mask_leads_and_time",
     "pair_records",
     "predict_risk",
     "pretrain",
     "shuffled_batches",
-    "signal_feed",
     "stratified_event_batches",
     "warmup_cosine",
 ]

@@ -1,10 +1,18 @@
-"""Which records go together: even batches, and batches that all hold events."""
+"""What is drawn for a step: which records go together, what is masked, and at which learning rate it is learned.
+
+Everything is a fixed function of (seed, epoch, step), so that a training that goes on after a stop draws the same.
+"""
+
+import math
+from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ecgrepro.data.signals import MODEL_RATE
 from ecgrepro.errors import InputError
-from ecgrepro.training.schedule import derived_seed
 
 Indices = NDArray[np.int64]
 
@@ -15,24 +23,7 @@ def shuffled_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[Ind
     Even batches use every record in every epoch and leave no batch of one behind, where cutting
     at `batch_size` would drop the rest or make a batch of one.
 
-    Parameters
-    ----------
-    n
-        Number of records, at least 2.
-    batch_size
-        Largest batch, at least 2.
-    seed, epoch
-        The order is a function of both.
-
-    Returns
-    -------
-    list of arrays
-        Positions; their union is 0 ... n - 1, each once.
-
-    Raises
-    ------
-    InputError
-        If fewer than 2 records or a batch size below 2 is asked for.
+    Returns positions, whose union is 0 ... n - 1, each once; the order is a function of seed and epoch.
     """
     if n < 2 or batch_size < 2:
         raise InputError(f"{n} records in batches of {batch_size}: training needs 2 of each.")
@@ -144,3 +135,121 @@ def _exchange_for_pairs(
                 batches[number] = np.where(batches[number] == mine, other, batches[number])
                 home[mine], home[other] = donor, number
                 break
+
+
+LEAD_SUBSETS = (
+    (0, 1),  # I, II
+    (0, 1, 7),  # I, II, V2
+    (0, 1, 2, 7),  # I, II, III, V2
+    (0, 1, 2, 3, 4, 5),  # the six limb leads
+    (0, 1, 6, 7, 8, 9, 10, 11),  # I, II, V1-V6: the independent ones
+)
+"""Leads that stay, as positions in `signals.LEADS`; the five subsets of the study."""
+
+
+class Masks(Protocol):
+    """The settings of `mask_leads_and_time`; see `FitConfig`."""
+
+    @property
+    def lead_mask(self) -> float: ...
+    @property
+    def time_mask(self) -> float: ...
+    @property
+    def time_mask_seconds(self) -> tuple[float, float]: ...
+
+
+def mask_leads_and_time(
+    x: Tensor,
+    generator: torch.Generator,
+    settings: Masks,
+    *,
+    shared: bool = False,
+    rate: float = MODEL_RATE,
+) -> Tensor:
+    """Zero leads and one stretch of time in a copy of `x`; `x` itself stays the target.
+
+    Zero is the mean of a z-scored lead, so a masked sample says nothing. The caller keeps `x` as
+    the reconstruction target: the network has to fill in what it did not see.
+
+    Parameters
+    ----------
+    x
+        (B, 12, T), z-scored.
+    generator
+        CPU generator: equal generator state gives equal masks.
+    settings
+        A `FitConfig`, or whatever has `lead_mask` (probability that a record keeps one of `LEAD_SUBSETS` only),
+        `time_mask` (that it loses one stretch of time in all leads) and `time_mask_seconds` (shortest, longest).
+    shared
+        Draw once for the whole batch, so that the patients of a risk set are compared on the same
+        leads (the study does so in fine-tuning).
+    rate
+        Samples per second of `x`.
+
+    Returns
+    -------
+    Tensor
+        (B, 12, T), a new tensor.
+    """
+    records, leads, samples = x.shape
+    draws = 1 if shared else records
+    subsets = torch.zeros(len(LEAD_SUBSETS), leads, dtype=torch.bool)
+    for number, subset in enumerate(LEAD_SUBSETS):
+        subsets[number, list(subset)] = True
+    # All draws are made whatever the probabilities, so switching one mask leaves the other alone.
+    chosen = torch.randint(0, len(LEAD_SUBSETS), (draws,), generator=generator)
+    lead_hit = torch.rand(draws, generator=generator) < settings.lead_mask
+    time_hit = torch.rand(draws, generator=generator) < settings.time_mask
+    length_share = torch.rand(draws, generator=generator)
+    start_share = torch.rand(draws, generator=generator)
+
+    keep_lead = subsets[chosen] | ~lead_hit[:, None]
+    shortest, longest = settings.time_mask_seconds
+    width = ((shortest + length_share * (longest - shortest)) * rate).round()
+    width = width.clamp(1, samples)
+    start = (start_share * (samples - width + 1)).floor()
+    position = torch.arange(samples)
+    hidden = (position >= start[:, None]) & (position < (start + width)[:, None])
+    keep_time = ~(hidden & time_hit[:, None])
+    keep = keep_lead[:, :, None] & keep_time[:, None, :]
+    return x * keep.to(device=x.device, dtype=x.dtype)
+
+
+def check_masks(lead_mask: float, time_mask: float, seconds: tuple[float, float]) -> None:
+    """Raise `InputError` for probabilities outside [0, 1] or an empty stretch of time."""
+    for name, probability in (("lead_mask", lead_mask), ("time_mask", time_mask)):
+        if not 0 <= probability <= 1:
+            raise InputError(f"{name} is {probability}: give a probability between 0 and 1.")
+    if not 0 < seconds[0] <= seconds[1]:
+        raise InputError(f"time mask of {seconds} s: give 0 < shortest <= longest.")
+
+
+STREAMS = ("order", "mask", "network")
+"""What is drawn in a step: order of records, input masks, and dropout inside the network."""
+
+
+def derived_seed(seed: int, epoch: int, step: int, stream: str) -> int:
+    """Return a 63-bit seed that is a fixed function of its arguments.
+
+    `stream` is one of `STREAMS`, so that two uses of randomness in one step are independent; the order of
+    records uses step 0.
+    """
+    words = [seed, epoch, step, STREAMS.index(stream), 0]  # 0: all processes draw the same
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def step_generator(seed: int, epoch: int, step: int, stream: str) -> torch.Generator:
+    """Return a CPU `torch.Generator` seeded by `derived_seed`."""
+    return torch.Generator().manual_seed(derived_seed(seed, epoch, step, stream))
+
+
+def warmup_cosine(step: int, total: int, warmup: float) -> float:
+    """Return the share of the peak learning rate at a step: linear rise, then cosine to 0.
+
+    `step` is 0 ... total - 1, `warmup` the share of the steps that rise (the study: 0.2). In (0, 1]; 1 at the
+    end of the rise, near 0 at the last step.
+    """
+    rise = round(warmup * total)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(total - rise, 1)))

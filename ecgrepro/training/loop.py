@@ -1,267 +1,312 @@
-"""The loop over epochs that pretraining and fine-tuning share: train, validate, save, go on."""
+"""One loop over epochs: train, validate, keep the best weights; a killed training goes on after its last whole epoch.
+
+Nothing random depends on what happened before: each step draws from a seed made of (seed, epoch, step), so a training
+that was killed draws what an uninterrupted one draws, and no generator state is stored.
+"""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgrepro.errors import InputError
-from ecgrepro.models import load_weights
+from ecgrepro.files import atomic_path, read_json, write_json
+from ecgrepro.models import load_weights, save_weights
 from ecgrepro.progress import progress_bar
-from ecgrepro.training.checkpoints import (
-    WEIGHTS,
-    Restart,
-    Row,
-    State,
-    finish,
-    load_epoch,
-    open_run,
-    save_epoch,
-)
-from ecgrepro.training.engine import Hardware, deterministic, launch
-from ecgrepro.training.schedule import derived_seed, warmup_cosine
+from ecgrepro.training.batches import check_masks, derived_seed, step_generator, warmup_cosine
+from ecgrepro.training.devices import in_fork, joint_statistics, open_devices
+from ecgrepro.training.identity import fingerprint
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-    from ecgrepro.training.finetune import FinetuneConfig
-    from ecgrepro.training.pretrain import PretrainConfig
+RESUME, WEIGHTS, HISTORY = "resume.pt", "model.safetensors", "history.json"
 
+Row = dict[str, float]
 Report = Callable[[str], None]
+Batches = Callable[[int], list[NDArray[np.int64]]]
+Losses = Callable[[nn.Module, NDArray[np.int64], torch.Generator, "Fabric"], dict[str, Tensor]]
+Validate = Callable[[Any, torch.device], tuple[Row, tuple[float, ...]]]
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Settings of the loop that pretraining and fine-tuning share."""
-
-    epochs: int
-    learning_rate: float
-    warmup: float
-    betas: tuple[float, float]
-    weight_decay: float
-    clip: float | None
-    seed: int
-    patience: int | None = None
-
-
-def schedule_of(config: "PretrainConfig | FinetuneConfig") -> Schedule:
-    """Return the part of a configuration that the loop itself uses."""
-    return Schedule(**{field.name: getattr(config, field.name) for field in fields(Schedule)})
-
-
-@dataclass(frozen=True)
-class Task:
-    """What differs between pretraining and fine-tuning, as functions.
+class FitConfig:
+    """Settings that pretraining and fine-tuning share.
 
     Attributes
     ----------
-    batches
-        Epoch to list of batches (positions); each call gives the same.
-    losses
-        (batch, epoch, step) to losses: "total" is differentiated; the mean over processes of each
-        is its value for the whole batch.
-    training_mode
-        Put the network into its training mode.
-    validate
-        Network in eval mode to one row of validation figures.
-    rank_key
-        Row to a tuple; the epoch with the largest is the best.
-    headline
-        Row to the line that is printed.
+    epochs
+        Largest number of passes over the training records.
+    batch_size
+        Largest batch; batches are even, see `batches`.
+    learning_rate, betas, weight_decay
+        Of AdamW, which holds every parameter that learns, the decoder's too (R-10).
+    warmup
+        Share of the steps with linearly rising rate; then cosine to 0.
+    lead_mask
+        Probability that a record keeps a subset of its leads only.
+    time_mask, time_mask_seconds
+        Probability that a record loses one stretch of time, and shortest and longest stretch (s).
+    clip
+        Largest gradient norm; None for no limit.
+    patience
+        Stop after this many epochs without a better one; None never stops early.
+    seed
+        Of order, masks and dropout. Initial weights have their own seed, in the builders.
+    accelerator, devices
+        Where it runs, which is no part of what it is: "auto", "cpu", "cuda" or "mps", and how many of them. A batch
+        is shared out among devices, and losses that compare records are computed on the whole of it.
     """
 
-    batches: Callable[[int], list[Any]]
-    losses: Callable[[Any, int, int], dict[str, Tensor]]
-    training_mode: Callable[[], None]
-    validate: Callable[[], Row]
-    rank_key: Callable[[Row], tuple[float, ...]]
-    headline: Callable[[Row], str]
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.01
+    warmup: float = 0.2
+    lead_mask: float = 0.25
+    time_mask: float = 0.2
+    time_mask_seconds: tuple[float, float] = (0.2, 1.0)
+    clip: float | None = None
+    patience: int | None = None
+    seed: int = 0
+    accelerator: str = field(default="auto", compare=False)
+    devices: int = field(default=1, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no training can start with."""
+        check_masks(self.lead_mask, self.time_mask, self.time_mask_seconds)
+        for name, fits, wanted in (
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 2, "at least 2, a loss compares records"),
+            ("learning_rate", self.learning_rate > 0, "a number above 0"),
+            ("warmup", 0 <= self.warmup < 1, "a share of the steps in [0, 1)"),
+            ("patience", self.patience is None or self.patience >= 1, "at least 1, or None"),
+            ("seed", self.seed >= 0, "a number that is not negative"),
+            ("devices", self.devices >= 1, "at least 1"),
+        ):
+            if not fits:
+                raise InputError(f"{name} is {getattr(self, name)}: give {wanted}.")
 
 
-def train_in_folder(
+def fit(
     model: nn.Module,
-    make_task: Callable[["Fabric", nn.Module], Task],
-    schedule: Schedule,
+    batches: Batches,
+    losses: Losses,
+    validate: Validate,
+    config: FitConfig,
     folder: Path,
-    run: dict[str, Any],
-    *,
-    progress: bool,
-    report: Report | None,
-    hardware: Hardware | None,
-    restart: Restart,
+    report: Report | None = print,
 ) -> tuple[pd.DataFrame, int]:
-    """Bring the run in `folder` to its end and load its best weights into `model`.
+    """Train `model` in place to its best epoch, or give it the weights of the same training, found finished.
 
     Parameters
     ----------
     model
-        With the initial weights; parameters that require no gradient stay as they are.
-    make_task
-        (fabric, network as Fabric set it up) to `Task`.
-    schedule
-        Settings of loop and optimiser.
-    folder, run
-        Where the run lives and what it is; see `describe_run`.
-    progress, report, hardware, restart
-        As in `pretrain`.
+        With its initial weights. Parameters that require no gradient stay as they are, and a part that has no
+        others stays in eval mode: BatchNorm statistics of a frozen encoder do not move (S-14).
+    batches
+        Epoch, from 1, to a list of batches (positions); each call gives the same.
+    losses
+        (network, batch, generator of the masks, fabric) to a dict of losses; "total" is differentiated. Each
+        process is given the whole batch; see `devices.share_of` and `devices.gather_with_grad`.
+    validate
+        (model in eval mode, device) to a row of figures and a key; the epoch with the largest key is the best.
+    config
+        Settings.
+    folder
+        This training gets a folder of its own inside, named by the fingerprint of all of the above: another loss,
+        network, setting or dataset is another training, and never mistaken for this one.
+    report
+        Called with one line after each epoch; None for silence.
 
     Returns
     -------
     history
-        DataFrame indexed by epoch, read back from the folder, so that it is the same whether the
-        run was interrupted, finished long ago, or just ended.
+        By epoch; row 0 is the untrained network. Rate, training, validation, then other figures.
     best_epoch
-        Number of the best epoch.
+        Number of the best epoch, from 1.
+
+    Raises
+    ------
+    InputError
+        If the loss is not finite.
     """
-    state = open_run(folder, run, restart)
-    if state is None or not state.finished:
+    run = folder / fingerprint(fit, model, batches, losses, validate, config)
 
-        def train(fabric: "Fabric") -> None:
-            optimizer = torch.optim.AdamW(
-                [parameter for parameter in model.parameters() if parameter.requires_grad],
-                lr=schedule.learning_rate,
-                betas=schedule.betas,
-                weight_decay=schedule.weight_decay,
-            )
-            wrapped, driver = fabric.setup(model, optimizer)
-            task = make_task(fabric, wrapped)
-            run_epochs(
-                *(fabric, model, wrapped, optimizer, driver, task, schedule, folder, run, state),
-                progress=progress,
-                report=report,
-            )
-
-        launch(hardware or Hardware(), train)
-        state = open_run(folder, run, restart=False)
-        if state is None or not state.finished:
-            raise RuntimeError(f"training in {folder} ended without its last checkpoint")
-    load_weights(model.cpu(), folder / WEIGHTS)
-    model.eval()
-    return _as_table(state.history), state.best_epoch
-
-
-def run_epochs(
-    fabric: "Fabric",
-    model: nn.Module,
-    wrapped: Any,
-    optimizer: torch.optim.Optimizer,
-    driver: Any,
-    task: Task,
-    schedule: Schedule,
-    folder: Path,
-    run: dict[str, Any],
-    state: State | None,
-    *,
-    progress: bool,
-    report: Report | None,
-) -> None:
-    """Train from the last complete epoch in `folder` to the end.
-
-    Parameters
-    ----------
-    model, optimizer
-        The plain module and optimiser, which are validated and saved.
-    wrapped, driver
-        The same two as Fabric set them up, which are trained.
-    state
-        From `open_run`; None starts at the beginning.
-    report
-        Called with one line after each saved epoch, in the first process.
-    """
-    per_epoch = len(task.batches(1))
-    total = schedule.epochs * per_epoch
-    with deterministic(fabric.device):
-        if state is None:
-            first: Row = {"epoch": 0.0, "learning_rate": 0.0}
-            model.eval()
-            first |= task.validate() if fabric.is_global_zero else {}
-            state = State(run=run, history=[first])
-        else:
-            load_epoch(folder, state, model, optimizer)
-        for epoch in range(state.epoch + 1, schedule.epochs + 1):
-            if _stopped(state, schedule):
-                break
-            task.training_mode()
-            batches = task.batches(epoch)
-            sums: dict[str, float] = {}
-            shown = progress and fabric.is_global_zero
-            label = f"epoch {epoch}/{schedule.epochs}"
-            bar = progress_bar(len(batches), label, "batch", shown, leave=False)
-            for step, batch in enumerate(batches):
-                bar.update()
-                share = warmup_cosine((epoch - 1) * per_epoch + step, total, schedule.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = schedule.learning_rate * share
-                torch.manual_seed(
-                    derived_seed(schedule.seed, epoch, step, "network", fabric.global_rank)
+    def steps(network: nn.Module, driver: Any, fabric: "Fabric", epoch: int) -> Row:
+        """One pass over the training records: learning rate at its end, and mean losses."""
+        row: Row = {"epoch": epoch}
+        cut = batches(epoch)
+        shown = report is not None and fabric.is_global_zero
+        bar = progress_bar(len(cut), f"epoch {epoch}/{config.epochs}", "batch", shown, leave=False)
+        for step, batch in enumerate(cut):
+            bar.update()
+            done = (epoch - 1) * len(cut) + step
+            share = warmup_cosine(done, config.epochs * len(cut), config.warmup)
+            row["learning_rate"] = config.learning_rate * share
+            for group in driver.param_groups:
+                group["lr"] = row["learning_rate"]
+            torch.manual_seed(derived_seed(config.seed, epoch, step, "network"))
+            masks = step_generator(config.seed, epoch, step, "mask")
+            loss = losses(network, batch, masks, fabric)
+            if not bool(torch.isfinite(loss["total"])):
+                raise InputError(
+                    f"the loss is not finite at epoch {epoch}, step {step}: "
+                    "lower learning_rate, or set clip to 1."
                 )
-                losses = task.losses(batch, epoch, step)
-                check_finite(losses["total"], epoch, step)
-                fabric.backward(losses["total"])
-                if schedule.clip is not None:
-                    fabric.clip_gradients(wrapped, driver, max_norm=schedule.clip)
-                driver.step()
-                driver.zero_grad()
-                for name, value in _mean_over_processes(fabric, losses).items():
-                    sums[name] = sums.get(name, 0.0) + value / len(batches)
-            model.eval()
-            row = {"epoch": float(epoch), "learning_rate": schedule.learning_rate * share}
-            row |= {f"train_{name}": value for name, value in sums.items()}
-            row |= task.validate() if fabric.is_global_zero else {}
-            row = fabric.broadcast(row) if fabric.world_size > 1 else row
-            state = _with_epoch(state, row, task.rank_key)
-            if fabric.is_global_zero:
-                save_epoch(folder, state, model, optimizer)
-                if report is not None:
-                    report(task.headline(row))
-            fabric.barrier()
+            fabric.backward(loss["total"])
+            if config.clip is not None:
+                fabric.clip_gradients(network, driver, max_norm=config.clip)
+            driver.step()
+            driver.zero_grad()
+            for name, value in loss.items():
+                mean: Any = fabric.all_reduce(value.detach(), reduce_op="mean")
+                row[f"train_{name}"] = row.get(f"train_{name}", 0.0) + float(mean) / len(cut)
+        return row
+
+    def train(fabric: "Fabric") -> None:
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            *(learning, config.learning_rate, config.betas), weight_decay=config.weight_decay
+        )
+        joint_statistics(model, fabric)
+        network, driver = fabric.setup(model, optimizer)
+        with deterministic(fabric.device):
+            state = _load(run / RESUME, model, optimizer)
+            if state is None:
+                row, _ = validate(model.eval(), fabric.device)
+                first = {"epoch": 0, "learning_rate": 0.0} | _floats(row)
+                state = {"history": [first], "best_epoch": 0, "best_key": (), "best": {}}
+            while not _ended(state, config):
+                _train_mode(model)
+                row = steps(network, driver, fabric, epoch=len(state["history"]))
+                figures, order = fabric.broadcast(validate(model.eval(), fabric.device))
+                state["history"].append(row | _floats(figures))
+                key = tuple(-math.inf if math.isnan(value) else float(value) for value in order)
+                if not state["best_epoch"] or key > state["best_key"]:
+                    best = {
+                        name: t.detach().cpu().clone() for name, t in model.state_dict().items()
+                    }
+                    epoch = len(state["history"]) - 1
+                    state |= {"best_epoch": epoch, "best_key": key, "best": best}
+                if fabric.is_global_zero:
+                    _save(run / RESUME, state, model, optimizer)
+                    if report is not None:
+                        report(_line(state["history"][-1], config.epochs))
+                fabric.barrier()
         if fabric.is_global_zero:
-            finish(folder, state)
+            _finish(run, state, model)
         fabric.barrier()
 
+    if not (run / HISTORY).is_file():
+        fabric = open_devices(config.accelerator, config.devices)
+        if config.devices == 1:
+            train(fabric)
+        else:
+            fabric.launch(in_fork(train))
+    elif report is not None:
+        print(f"found finished in {os.path.relpath(run)}", flush=True)
+    load_weights(model.cpu(), run / WEIGHTS)
+    model.eval()
+    done = read_json(run / HISTORY)
+    return _table(done["history"]), int(done["best_epoch"])
 
-def _as_table(history: list[Row]) -> pd.DataFrame:
-    """Return the history by epoch: rate, training, validation, then the rest."""
-    table = pd.DataFrame(history).astype({"epoch": int}).set_index("epoch")
+
+def _floats(figures: Row) -> Row:
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _ended(state: dict[str, Any], config: FitConfig) -> bool:
+    """Whether all epochs are done, or as many as `patience` were no better than the best."""
+    epoch, best = len(state["history"]) - 1, state["best_epoch"]
+    patience = config.patience or config.epochs
+    return epoch >= config.epochs or (epoch > 0 and epoch - best >= patience)
+
+
+def _train_mode(model: nn.Module) -> None:
+    """Put a network into training mode, except parts that learn nothing: those would still move their statistics."""
+    model.train()
+    for part in model.children():
+        if list(part.parameters()) and not any(p.requires_grad for p in part.parameters()):
+            part.eval()
+
+
+def _line(row: Row, epochs: int) -> str:
+    """Return what is reported of an epoch: training losses, validation losses in brackets, figures."""
+    losses = [name.removeprefix("train_") for name in row if name.startswith("train_")]
+    parts = [
+        f"{name} {row[f'train_{name}']:.4f} ({row.get(f'validation_{name}', math.nan):.4f})"
+        for name in losses
+    ]
+    others = [
+        name for name in row if not name.startswith(("train_", "validation_", "epoch", "learn"))
+    ]
+    parts += [f"{name} {row[name]:.3f}" for name in others]
+    return f"epoch {row['epoch']:3.0f}/{epochs}  " + "  ".join(parts)
+
+
+def _table(rows: list[Row]) -> pd.DataFrame:
+    table = pd.DataFrame(rows).astype(float).astype({"epoch": int}).set_index("epoch")
     groups = ("learning_rate", "train_", "validation_", "")
     return table[sorted(table, key=lambda name: [not name.startswith(start) for start in groups])]
 
 
-def _with_epoch(state: State, row: Row, rank_key: Callable[[Row], tuple[float, ...]]) -> State:
-    """Append an epoch; it becomes the best one if it is strictly better than the best so far."""
-
-    def key(candidate: Row) -> tuple[float, ...]:
-        return tuple(-math.inf if math.isnan(value) else value for value in rank_key(candidate))
-
-    history = [*state.history, row]
-    best = state.best_epoch
-    if best == 0 or key(row) > key(history[best]):
-        best = len(history) - 1
-    return replace(state, history=history, best_epoch=best)
+def _save(
+    path: Path, state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    whole = state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    with atomic_path(path) as temporary:
+        torch.save(whole, temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())  # the name must not become durable before the content
 
 
-def _stopped(state: State, schedule: Schedule) -> bool:
-    if schedule.patience is None or state.epoch == 0:
-        return False
-    return state.epoch - state.best_epoch >= schedule.patience
+def _finish(run: Path, state: dict[str, Any], model: nn.Module) -> None:
+    """Keep the best weights, then the history, which says that all is done; only then drop what to go on from."""
+    model.load_state_dict(state["best"])
+    save_weights(model, run / WEIGHTS, {})
+    finite = [{k: v if math.isfinite(v) else None for k, v in r.items()} for r in state["history"]]
+    write_json(run / HISTORY, {"history": finite, "best_epoch": state["best_epoch"]})
+    (run / RESUME).unlink(missing_ok=True)
 
 
-def _mean_over_processes(fabric: Any, losses: dict[str, Tensor]) -> Row:
-    values = {name: value.detach() for name, value in losses.items()}
-    if fabric.world_size > 1:
-        values = fabric.all_reduce(values, reduce_op="mean")
-    return {name: float(value) for name, value in values.items()}
+def _load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Set model and optimiser to the end of the last whole epoch, if there is one."""
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} cannot be read ({error}): delete it and train again.") from None
+    model.load_state_dict(state.pop("model"))
+    optimizer.load_state_dict(state.pop("optimizer"))
+    return state
 
 
-def check_finite(value: Tensor, epoch: int, step: int) -> None:
-    """Raise `InputError` when a loss or score has left the numbers, and say what to change."""
-    if not bool(torch.isfinite(value.detach()).all()):
-        raise InputError(
-            f"the loss is not finite at epoch {epoch}, step {step}: "
-            "lower learning_rate, or set clip to 1."
-        )
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Ask torch for deterministic algorithms, and leave its settings and random state as found."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        # On GPUs some gradients (pooling, interpolation) have no deterministic form: warn there.
+        torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+        memory.fill_uninitialized_memory = False  # costs time, changes nothing
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            memory.fill_uninitialized_memory = fill

@@ -1,37 +1,15 @@
 """Losses as pure functions of tensors: alignment, reconstruction, Cox partial likelihood."""
 
-import difflib
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ecgrepro.errors import InputError
 
-ALIGNMENTS = ("cosine_positive", "cosine_pairs", "soft_infonce")
-TIES = ("efron", "breslow")
 SAFE_RANGE = 500.0  # exp(-500) and its inverse are ordinary float64 numbers
 
 
-def _unknown(what: str, given: str, known: tuple[str, ...]) -> InputError:
-    near = difflib.get_close_matches(given, known, n=2, cutoff=0.3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return InputError(f'{what} "{given}" is unknown: {hint}Known are {", ".join(known)}.')
-
-
-def _check_pair(e_ecg: Tensor, e_text: Tensor, text_ids: Tensor | None) -> None:
-    if e_ecg.dim() != 2 or e_ecg.shape != e_text.shape:
-        raise InputError(
-            f"embeddings have shapes {tuple(e_ecg.shape)} and {tuple(e_text.shape)}: "
-            "give two (B, D) tensors of the same shape."
-        )
-    if text_ids is not None and text_ids.shape != e_ecg.shape[:1]:
-        raise InputError(
-            f"text_ids have shape {tuple(text_ids.shape)}: give one id per record, ({e_ecg.shape[0]},)."
-        )
-
-
-def cosine_positive(e_ecg: Tensor, e_text: Tensor) -> Tensor:
+def cosine_positive(e_ecg: Tensor, e_text: Tensor, text_ids: Tensor | None = None) -> Tensor:
     """Return the study's alignment loss, mean of 1 - cos over matching pairs.
 
     There are no negatives and both sides are trained, so a constant embedding is a global optimum
@@ -41,13 +19,15 @@ def cosine_positive(e_ecg: Tensor, e_text: Tensor) -> Tensor:
     ----------
     e_ecg, e_text
         ``(B, D)`` embeddings of the same records, of any norm.
+    text_ids
+        Not used; there so that all alignment losses are called alike.
 
     Returns
     -------
     Tensor
         Scalar in [0, 2].
     """
-    _check_pair(e_ecg, e_text, None)
+    _check_pair(e_ecg, e_text, text_ids)
     return (1.0 - F.cosine_similarity(e_ecg, e_text, dim=1)).mean()
 
 
@@ -68,11 +48,10 @@ def cosine_pairs(e_ecg: Tensor, e_text: Tensor, text_ids: Tensor, margin: float 
         Cosine below which a negative pair is left alone.
     """
     _check_pair(e_ecg, e_text, text_ids)
-    cosine = F.normalize(e_ecg, dim=1) @ F.normalize(e_text, dim=1).T
-    same = text_ids.unsqueeze(0) == text_ids.unsqueeze(1)
+    cosine = F.normalize(e_ecg) @ F.normalize(e_text).T
+    same = text_ids == text_ids[:, None]
     positive = ((1.0 - cosine) * same).sum() / same.sum()
-    different = ~same
-    negative = (F.relu(cosine - margin) * different).sum() / different.sum().clamp(min=1)
+    negative = (F.relu(cosine - margin) * ~same).sum() / (~same).sum().clamp(min=1)
     return positive + negative
 
 
@@ -88,64 +67,22 @@ def soft_infonce(
 
     Parameters
     ----------
-    e_ecg, e_text
-        ``(B, D)`` embeddings of the same records.
-    text_ids
-        ``(B,)`` integers; equal where the texts are equal.
+    e_ecg, e_text, text_ids
+        As in `cosine_pairs`.
     temperature
         Divisor of the cosines, positive.
     """
     _check_pair(e_ecg, e_text, text_ids)
     if not temperature > 0:
         raise InputError(f"temperature {temperature} is not positive: use for example 0.07.")
-    logits = F.normalize(e_ecg, dim=1) @ F.normalize(e_text, dim=1).T / temperature
-    same = (text_ids.unsqueeze(0) == text_ids.unsqueeze(1)).to(logits.dtype)
-    target = same / same.sum(
-        dim=1, keepdim=True
-    )  # `same` is symmetric: one target serves both ways
+    logits = F.normalize(e_ecg) @ F.normalize(e_text).T / temperature
+    same = (text_ids == text_ids[:, None]).to(logits.dtype)
+    target = same / same.sum(1, keepdim=True)  # `same` is symmetric: one target serves both ways
     return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
 
 
-def alignment_loss(
-    kind: str,
-    e_ecg: Tensor,
-    e_text: Tensor,
-    text_ids: Tensor | None = None,
-    *,
-    margin: float = 0.2,
-    temperature: float = 0.07,
-) -> Tensor:
-    """Return the alignment loss of the given kind.
-
-    Parameters
-    ----------
-    kind
-        ``"cosine_positive"``, ``"cosine_pairs"`` or ``"soft_infonce"``.
-    e_ecg, e_text
-        ``(B, D)`` embeddings of the same records.
-    text_ids
-        ``(B,)`` integers, equal where the texts are; not needed by ``"cosine_positive"``.
-    margin, temperature
-        Of ``"cosine_pairs"`` and of ``"soft_infonce"``.
-
-    Raises
-    ------
-    InputError
-        Unknown kind (near matches are named), shapes that do not fit, missing `text_ids`.
-    """
-    if kind not in ALIGNMENTS:
-        raise _unknown("alignment loss", kind, ALIGNMENTS)
-    if kind == "cosine_positive":
-        return cosine_positive(e_ecg, e_text)
-    if text_ids is None:
-        raise InputError(f'alignment loss "{kind}" needs text_ids, which tell equal texts apart.')
-    if kind == "cosine_pairs":
-        return cosine_pairs(e_ecg, e_text, text_ids, margin)
-    return soft_infonce(e_ecg, e_text, text_ids, temperature)
-
-
 def reconstruction_loss(
-    reconstruction: Tensor, target: Tensor, valid: slice | None = None
+    reconstruction: Tensor, target: Tensor, valid: slice = slice(None)
 ) -> Tensor:
     """Return the mean squared error over real samples.
 
@@ -162,23 +99,7 @@ def reconstruction_loss(
             f"reconstruction {tuple(reconstruction.shape)} and target {tuple(target.shape)} "
             "differ in shape: decode to the length of the target."
         )
-    if valid is not None:
-        reconstruction, target = reconstruction[..., valid], target[..., valid]
-        if target.shape[-1] == 0:
-            raise InputError(
-                f"valid samples {valid} select nothing: give for example slice(12, 1012)."
-            )
-    return F.mse_loss(reconstruction, target)
-
-
-def weighted_risk_loss(reconstruction: Tensor, risk: Tensor, recon_weight: float) -> Tensor:
-    """Return recon_weight * reconstruction + (1 - recon_weight) * risk.
-
-    The weight (alpha) belongs to the reconstruction; the study's code mirrors it (R-11).
-    """
-    if not 0.0 <= recon_weight <= 1.0:
-        raise InputError(f"recon_weight {recon_weight} is not in [0, 1].")
-    return recon_weight * reconstruction + (1.0 - recon_weight) * risk
+    return F.mse_loss(reconstruction[..., valid], target[..., valid])
 
 
 def cox_nll(
@@ -219,10 +140,12 @@ def cox_nll(
     ----------
     Breslow (1974) Biometrics 30:89-99. Efron (1977) J Am Stat Assoc 72:557-565.
     """
-    if ties not in TIES:
-        raise _unknown("ties", ties, TIES)
-    if reduction not in ("mean", "sum"):
-        raise _unknown("reduction", reduction, ("mean", "sum"))
+    for name, given, known in (
+        ("ties", ties, ("efron", "breslow")),
+        ("reduction", reduction, ("mean", "sum")),
+    ):
+        if given not in known:
+            raise InputError(f'{name} "{given}" is unknown: use {" or ".join(known)}.')
     observed = _check_survival(log_risk, event, time)
     n_events = int(observed.sum())
     if n_events == 0:
@@ -272,6 +195,18 @@ def _efron_correction(theta: Tensor, group: Tensor, risk_set: Tensor) -> Tensor:
     return torch.log1p(-rank / deaths[group] * torch.exp(log_tied - risk_set[group]))
 
 
+def _check_pair(e_ecg: Tensor, e_text: Tensor, text_ids: Tensor | None) -> None:
+    if e_ecg.dim() != 2 or e_ecg.shape != e_text.shape:
+        raise InputError(
+            f"embeddings have shapes {tuple(e_ecg.shape)} and {tuple(e_text.shape)}: "
+            "give two (B, D) tensors of the same shape."
+        )
+    if text_ids is not None and text_ids.shape != e_ecg.shape[:1]:
+        raise InputError(
+            f"text_ids have shape {tuple(text_ids.shape)}: give one id per record, ({e_ecg.shape[0]},)."
+        )
+
+
 def _check_survival(log_risk: Tensor, event: Tensor, time: Tensor) -> Tensor:
     """Return the events as booleans after checking all three arguments of `cox_nll`."""
     shapes = [tuple(value.shape) for value in (log_risk, event, time)]
@@ -282,18 +217,13 @@ def _check_survival(log_risk: Tensor, event: Tensor, time: Tensor) -> Tensor:
         )
     if not torch.is_floating_point(log_risk):
         raise InputError(f"log_risk has type {log_risk.dtype}: give floating-point scores.")
-    for name, value in (("log_risk", log_risk), ("event", event), ("time", time)):
-        bad = ~torch.isfinite(value)
+    observed = event.bool()
+    for name, value, bad, wanted in (
+        ("log_risk", log_risk, ~torch.isfinite(log_risk), "finite numbers"),
+        ("time", time, ~torch.isfinite(time) | (time < 0), "finite times, not negative"),
+        ("event", event, observed.to(event.dtype) != event, "0 or 1"),
+    ):
         if bool(bad.any()):
             row = int(bad.nonzero()[0])
-            raise InputError(
-                f"{name} of subject {row} is {float(value[row])}: give finite numbers."
-            )
-    if bool((time < 0).any()):
-        row = int((time < 0).nonzero()[0])
-        raise InputError(f"time of subject {row} is {float(time[row])}: times cannot be negative.")
-    observed = event.bool()
-    if bool((observed.to(event.dtype) != event).any()):
-        row = int((observed.to(event.dtype) != event).nonzero()[0])
-        raise InputError(f"event of subject {row} is {float(event[row])}: give 0 or 1.")
+            raise InputError(f"{name} of subject {row} is {float(value[row])}: give {wanted}.")
     return observed

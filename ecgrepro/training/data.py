@@ -4,8 +4,9 @@ All arrays of one dataset are indexed by the same position, and `pair_records` m
 ecg_id, not by order: a record without a report takes its own ECG out and shifts nothing (R-6).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,6 @@ from torch import Tensor
 
 from ecgrepro.data import signals
 from ecgrepro.errors import InputError
-
-Feed = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]
-"""Positions in the dataset to (x float32 (B, 12, length), lead scale float32 (B, 12) in mV)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +68,17 @@ class AlignmentData:
                 "use more records."
             )
 
+    def identity(self) -> dict[str, Any]:
+        """What makes it the same data for a training: the pairs it uses."""
+        return _used(self, z_text=self.z_text, text_ids=self.text_ids)
+
 
 @dataclass(frozen=True, eq=False)
 class RiskData:
     """ECGs and the follow-up of their patients.
 
-    Attributes
-    ----------
-    signals, rows, rate, length
-        As in `AlignmentData`.
-    event
-        (N,) 1 where the event was seen, 0 where censored.
-    time
-        (N,) days from the ECG to event or censoring, above 0.
-    train, validation
-        Positions 0 ... N - 1; patients must not cross.
+    `event` (N,) is 1 where the event was seen and 0 where censored, `time` (N,) days from the ECG to either, above 0;
+    patients must not cross from `train` to `validation`. The rest as in `AlignmentData`.
     """
 
     signals: NDArray[np.int16]
@@ -119,6 +113,10 @@ class RiskData:
                     f"the {name} part holds {events} event(s) among {len(part)} patients, and needs "
                     f"{least}: use a larger cohort or another split."
                 )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it the same data for a training: the patients it uses."""
+        return _used(self, event=self.event, time=self.time)
 
 
 def pair_records(
@@ -204,57 +202,54 @@ def pair_records(
     return data, np.asarray(everything[kept], dtype=np.int64), dropped
 
 
-def signal_feed(
-    packed: NDArray[np.int16],
-    rows: NDArray[np.int64],
-    rate: float,
-    length: int,
-    used: NDArray[np.int64] | None = None,
-    cache_bytes: int = 1 << 30,
-) -> Feed:
-    """Return a function from positions to prepared network input.
+class SignalFeed:
+    """Positions in the dataset to prepared input: x float32 (B, 12, length), lead scale float32 (B, 12) in mV.
 
     Preparing 128 records of 100 Hz takes 10 ms on one core, where a training step takes 0.6 s or
     more, so it is done each time from the memory map. From 500 Hz, with resampling, it takes
     280 ms: then the prepared records are kept, as long as they fit into `cache_bytes`. Both ways
     give the same bits.
 
-    Parameters
-    ----------
-    packed, rows, rate, length
-        As in `AlignmentData`.
-    used
-        Positions that will be asked for; all when None.
-    cache_bytes
-        Memory for prepared records; 0 never keeps any.
+    `used` are positions that will be asked for and may be kept; the rest as in `AlignmentData`.
     """
 
-    def prepare(positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        order = np.argsort(rows[positions], kind="stable")  # reads the map in one sweep
-        adu = np.empty((len(positions), *packed.shape[1:]), dtype=packed.dtype)
-        adu[order] = packed[rows[positions][order]]
-        x, scale = signals.prepare(adu, rate=rate, length=length)
+    def __init__(
+        self,
+        packed: NDArray[np.int16],
+        rows: NDArray[np.int64],
+        rate: float,
+        length: int,
+        used: NDArray[np.int64] | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.packed, self.rows, self.rate, self.length = packed, rows, rate, length
+        self._wanted = np.unique([] if used is None else used).astype(np.int64)
+        needed = len(self._wanted) * packed.shape[1] * (length + 1) * 4
+        self._keep = rate != signals.MODEL_RATE and 0 < needed <= cache_bytes
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def identity(self) -> tuple[float, int]:
+        """What matters beside the records, which the dataset identifies (`training.identity`)."""
+        return self.rate, self.length
+
+    def __call__(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return x and scale of some positions, in the order asked."""
+        if not self._keep or not np.isin(positions, self._wanted).all():
+            return self._prepare(positions)
+        if self._kept is None:
+            count = -(-len(self._wanted) // 256)
+            parts = [self._prepare(part) for part in np.array_split(self._wanted, count)]
+            x, scale = zip(*parts, strict=True)
+            self._kept = torch.cat(x), torch.cat(scale)
+        chosen = torch.from_numpy(np.searchsorted(self._wanted, positions))
+        return self._kept[0][chosen], self._kept[1][chosen]
+
+    def _prepare(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        order = np.argsort(self.rows[positions], kind="stable")  # reads the map in one sweep
+        adu = np.empty((len(positions), *self.packed.shape[1:]), dtype=self.packed.dtype)
+        adu[order] = self.packed[self.rows[positions][order]]
+        x, scale = signals.prepare(adu, rate=self.rate, length=self.length)
         return torch.from_numpy(x), torch.from_numpy(scale)
-
-    wanted = np.arange(len(rows)) if used is None else np.unique(used)
-    needed = len(wanted) * packed.shape[1] * (length + 1) * 4
-    if rate == signals.MODEL_RATE or needed > cache_bytes:
-        return prepare
-
-    place = np.full(len(rows), -1, dtype=np.int64)
-    place[wanted] = np.arange(len(wanted))
-    parts = [prepare(part) for part in np.array_split(wanted, -(-len(wanted) // 256))]
-    kept_x = torch.cat([x for x, _ in parts])
-    kept_scale = torch.cat([scale for _, scale in parts])
-
-    def look_up(positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        found = place[positions]
-        if (found < 0).any():
-            return prepare(positions)
-        chosen = torch.from_numpy(found)
-        return kept_x[chosen], kept_scale[chosen]
-
-    return look_up
 
 
 def recorded_span(samples: int, rate: float, length: int) -> slice:
@@ -280,3 +275,16 @@ def _check_split(n: int, train: NDArray[np.int64], validation: NDArray[np.int64]
             raise InputError(f"positions of the {name} part repeat or leave 0 ... {n - 1}.")
     if np.intersect1d(train, validation).size:
         raise InputError("training and validation share records: split them by patient.")
+
+
+def _used(data: "AlignmentData | RiskData", **columns: NDArray[Any]) -> dict[str, Any]:
+    """Describe the training and validation records of a dataset, and no others, for `training.identity`.
+
+    Of the signals 64 evenly spaced records: enough to recognise a dataset without reading all of it.
+    """
+    used = np.concatenate([data.train, data.validation])
+    rows = data.rows[used]
+    sample = np.unique(np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(np.int64))
+    described = {name: column[used] for name, column in columns.items()}
+    parts = {"rows": rows, "train": data.train, "rate": data.rate, "length": data.length}
+    return described | parts | {"signals": np.asarray(data.signals[rows[sample]])}

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ecgrepro.errors import InputError
 from ecgrepro.models import AlignmentModel, Encoder, RiskModel
 from ecgrepro.progress import progress_bar
-from ecgrepro.training.engine import deterministic
-from ecgrepro.training.feeds import signal_feed
+from ecgrepro.training.data import SignalFeed
+from ecgrepro.training.loop import deterministic
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +73,7 @@ def embed(
 ) -> Embeddings:
     """Return latent and shared-space embeddings of records and of their reports.
 
-    Parameters
-    ----------
-    model
-        On any device; its mode is left as found.
-    signals, rows, rate, batch_size, progress
-        As in `encode`.
-    z_text
-        (n, D) text vectors, row i belonging to rows[i].
+    `z_text` holds (n, D) text vectors, row i belonging to rows[i]; other arguments as in `encode`.
     """
     if len(z_text) != len(rows):
         raise InputError(f"{len(rows)} ECGs and {len(z_text)} text vectors: give one for each.")
@@ -150,7 +143,7 @@ def _run(
 ) -> list[NDArray[np.float32]]:
     if len(rows) == 0:
         raise InputError("no record to encode: check the list of ecg_ids.")
-    feed = signal_feed(packed, np.asarray(rows), rate, length, cache_bytes=0)
+    feed = SignalFeed(packed, np.asarray(rows), rate, length)
     device = next(module.parameters()).device
     parts = np.array_split(np.arange(len(rows)), -(-len(rows) // batch_size))
     collected: list[tuple[Tensor, ...]] = []
