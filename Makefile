@@ -1,5 +1,5 @@
 # `make book` and `make test` do everything: they make the environment first if it is not there.
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 PROFILE ?= demo
 RUN ?=
 RELEASE ?=
@@ -7,27 +7,25 @@ TEXT_MODEL ?=
 CHAPTER ?=
 CORES ?= 2
 
+# What was typed reaches Python through the environment, letter by letter: neither make nor a shell reads it.
+TYPED := PROFILE RUN RELEASE TEXT_MODEL CHAPTER CORES
+$(foreach name,$(TYPED),$(eval override export $(name) := $$(value $(name))))
+
 BIN := .venv/bin
 # The kernels papermill starts, and jupyter-book, are found in the environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# glibc hands large tensors back to the kernel at every training step; keeping them halves a step's time.
-export MALLOC_MMAP_THRESHOLD_ = 4294967296
-export MALLOC_TRIM_THRESHOLD_ = 8589934592
-export MALLOC_TOP_PAD_ = 1073741824
-export PYTHONHASHSEED = 0
+include settings.mk
+export $(shell sed -n 's/ ?=.*//p' settings.mk)
 export HF_HUB_OFFLINE ?= 1
 # Lines of a long training go to this terminal (nowhere without one); in JupyterLab they appear under the cell.
 export ECGREPRO_PROGRESS := $(shell tty 2>/dev/null || echo none)
-# Two BLAS threads beside torch's own slow small fits down many times.
-export OPENBLAS_NUM_THREADS = 1
 
-SNAKEMAKE = snakemake --cores $(CORES) --quiet host progress rules reason --rerun-triggers mtime input \
-  --config profile=$(PROFILE) run=$(RUN) release=$(RELEASE) text_model=$(TEXT_MODEL) chapter=$(CHAPTER) --
+WORKFLOW = @python -m ecgrepro.book.workflow
 
-.PHONY: book test env chapter needs protocol lab data notebooks references picture lint bench clean
+.PHONY: book test env chapter needs protocol lab data notebooks references picture lint bench kills clean
 
 book: env  ## run the chapters that are stale and render the book to _build/html
-	$(SNAKEMAKE) book
+	$(WORKFLOW) book
 	@echo "The book: _build/html/index.html"
 
 test: env  ## unit tests, guards, and the chapters against their stored references
@@ -35,22 +33,21 @@ test: env  ## unit tests, guards, and the chapters against their stored referenc
 
 env: .venv/.ready
 .venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("The environment needs Python 3.11, this is %d.%d: name one, make env PYTHON=python3.11 (uv, pyenv and conda have it)." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m ecgrepro.book.environment
 	touch $@
 
 chapter: env  ## one chapter and what it needs: make chapter CHAPTER=06_alignment
-	$(SNAKEMAKE) chapter
+	$(WORKFLOW) chapter
 
 needs: env  ## only what a chapter needs, to rerun it by hand: make needs CHAPTER=06_alignment
-	$(SNAKEMAKE) needs
+	$(WORKFLOW) needs
 
 protocol: env  ## the arms of chapter 13 side by side, then the book: make protocol PROFILE=protocol CORES=16
-	$(SNAKEMAKE) sweep
-	snakemake -s protocol.smk --cores $(CORES) --rerun-incomplete --quiet host progress rules reason \
-	  --rerun-triggers mtime input --config run=$$(cat _build/run.txt)
-	$(SNAKEMAKE) book
+	$(WORKFLOW) protocol
 
 lab: env  ## the notebooks in JupyterLab
 	env -u ECGREPRO_PROGRESS jupyter lab notebooks
@@ -74,6 +71,9 @@ lint: env
 
 bench: env  ## ratios, not seconds: each script compares in one run
 	for script in benchmarks/*.py; do echo "== $$script"; python $$script || exit 1; done
+
+kills: env  ## stop the smoke book 20 times at random, go on each time, compare with a run that was never stopped
+	python -m tests.kills
 
 clean:  ## forget the rendered book and the runs; keep the environment
 	rm -rf _build book/executed runs .snakemake

@@ -1,10 +1,9 @@
 # One rule a notebook: the only place that says which chapter needs what.
-# Settings: profile, run, and parameters that hold for every chapter that declares them (release, text_model).
+# Settings: run, a folder whose parameters `python -m ecgrepro.book.workflow` has written, and for some rules chapter.
+import os
+
 from ecgrepro import runs
 from ecgrepro.dependencies import modules_behind
-from ecgrepro.files import atomic_path
-from ecgrepro.pages import dressed
-from ecgrepro.parameters import prepare_run
 
 NEEDS = {
     "01_data": [],
@@ -35,27 +34,15 @@ NEEDS = {
     "99_status": ["release", "encoders", "probes", "evaluation", "published", "protocol_summary"],
 }
 
-# Threads that Snakemake hands to OpenMP; fixed, because their number changes last digits. Alone on the machine,
-# chapter 6 uses two; the risk chapters run side by side with one each.
-THREADS = {"06_alignment": 2}
+# Threads of one chapter, which Snakemake hands to OpenMP: as settings.mk or the caller says.
+THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))
 # The longest first.
-PRIORITY = {"13_protocol": 2, "09_risk": 1}
+PRIORITY = {"13_protocol": 3, "06_alignment": 2, "09_risk": 1}
 
-RUN = prepare_run(
-    config.get("profile") or "demo",
-    {name: config.get(name) or "" for name in ("release", "text_model")},
-    runs.CHAPTERS,
-    config.get("run") or "",
-)
+RUN = config["run"]
 FOLDER = f"runs/{RUN}"
 PAGES = glob_wildcards("book/{page}.md").page
 EXECUTED = [f"{FOLDER}/executed/{chapter}.ipynb" for chapter in NEEDS]
-
-# Switching to another run must render again: this file changes only then.
-rendered_run = Path("_build/run.txt")
-if not rendered_run.is_file() or rendered_run.read_text() != RUN:
-    with atomic_path(rendered_run.absolute()) as temporary:
-        temporary.write_text(RUN)
 
 
 def made_by(chapter):
@@ -70,18 +57,16 @@ rule book:
     input:
         executed=EXECUTED,
         pages=[f"book/{page}.md" for page in PAGES],
-        settings=["_config.yml", "_toc.yml", "book/references.bib", "_build/run.txt"],
+        settings=["_config.yml", "_toc.yml", "book/references.bib"],
     output:
         "_build/html/index.html",
-    run:
-        for path in input.executed:
-            copy = Path("book/executed") / Path(path).name
-            page = dressed(Path(path))
-            if not copy.is_file() or copy.read_text() != page:
-                with atomic_path(copy) as temporary:
-                    temporary.write_text(page)
-        shell("jupyter-book build . -W --keep-going --quiet")
-        shell("touch {output}")
+    shell:
+        "echo 'rendering' && python -m ecgrepro.pages {input.executed} && touch {output}"
+
+
+rule chapters:
+    input:
+        EXECUTED,
 
 
 for chapter in NEEDS:
@@ -97,19 +82,21 @@ for chapter in NEEDS:
         output:
             executed=f"{FOLDER}/executed/{chapter}.ipynb",
             artefacts=made_by(chapter),
-        threads: THREADS.get(chapter, 1)
+        threads: THREADS
         priority: PRIORITY.get(chapter, 0)
         params:
             chapter=chapter,
+            unfinished=f"{FOLDER}/executed/{chapter}.unfinished.ipynb",
+        # papermill writes after every cell; the name of a result is given to whole ones only
         shell:
-            "echo 'running {params.chapter}' && papermill {input.notebook} {output.executed} --kernel python3"
-            " -f {input.parameters} --no-progress-bar --log-level WARNING"
+            "echo 'running {params.chapter}' && papermill {input.notebook} {params.unfinished} --kernel python3"
+            " -f {input.parameters} --no-progress-bar --log-level WARNING && mv {params.unfinished} {output.executed}"
 
 
 rule needs:
     """All that one chapter stands on, so that it can be rerun alone: --config chapter=06_alignment."""
     input:
-        needed_by(config["chapter"]) if config.get("chapter") in NEEDS else [],
+        needed_by(config["chapter"]) if config.get("chapter") else [],
 
 
 rule sweep:
@@ -121,4 +108,4 @@ rule sweep:
 rule chapter:
     """One chapter and all that it stands on: --config chapter=06_alignment."""
     input:
-        f"{FOLDER}/executed/{config.get('chapter')}.ipynb" if config.get("chapter") in NEEDS else [],
+        f"{FOLDER}/executed/{config.get('chapter')}.ipynb",

@@ -43,8 +43,8 @@ rule arm:
             for name, value in {"run": RUN, **ARMS[wildcards.arm].as_dict()}.items()
         ),
     shell:
-        "papermill {input.notebook} {output} --kernel python3 {params.values}"
-        " --no-progress-bar --log-level WARNING"
+        "papermill {input.notebook} {output}.unfinished.ipynb --kernel python3 {params.values}"
+        " --no-progress-bar --log-level WARNING && mv {output}.unfinished.ipynb {output}"
 
 
 # Weights that chapter 6 did not make: reconstruction alone, and alignments of other encoders.

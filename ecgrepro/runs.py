@@ -13,6 +13,7 @@ from typing import Any
 
 from ecgrepro import ROOT
 from ecgrepro.artefacts import ARTEFACTS, CHAPTERS, artefact_named, artefacts_of
+from ecgrepro.book.alive import end_with_make
 from ecgrepro.errors import InputError
 from ecgrepro.files import read_json, write_json
 from ecgrepro.parameters import check_names, declared_parameters, effective_parameters, slug
@@ -119,6 +120,7 @@ def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
     InputError
         A parameter name that the chapter does not have, or a run that was never made.
     """
+    end_with_make()
     declared = declared_parameters(chapter)
     check_names(chapter, declared, namespace)
     given = {name: namespace[name] for name in declared}

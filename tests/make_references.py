@@ -3,8 +3,9 @@
 Run by `make references`, after a change that is meant to change what a chapter prints.
 """
 
+import os
 import subprocess
-from pathlib import Path
+import sys
 
 import nbformat
 from nbformat import NotebookNode
@@ -34,22 +35,12 @@ def strip(notebook: NotebookNode) -> NotebookNode:
 
 def main() -> None:
     """Run every chapter at the smoke profile and store it stripped."""
-    command = [
-        "snakemake",
-        "--cores",
-        "2",
-        "--quiet",
-        "host",
-        "progress",
-        "--config",
-        "profile=smoke",
-        "--",
-    ]
-    targets = [f"runs/smoke/executed/{chapter}.ipynb" for chapter in CHAPTERS]
-    subprocess.run([*command, *targets], cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "ecgrepro.book.workflow", "chapters"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"PROFILE": "smoke"}, check=True)
+    targets = [ROOT / f"runs/smoke/executed/{chapter}.ipynb" for chapter in CHAPTERS]
     REFERENCES.mkdir(exist_ok=True)
-    for target in map(Path, targets):
-        notebook = strip(nbformat.read(ROOT / target, as_version=4))
+    for target in targets:
+        notebook = strip(nbformat.read(target, as_version=4))
         nbformat.write(notebook, REFERENCES / target.name)
         print(f"tests/reference/{target.name}: {len(notebook.cells)} cells")
 
