@@ -1,11 +1,9 @@
 # One rule a notebook: the only place that says which chapter needs what.
-# `python -m ecgrepro.book` calls it (through make) with the run, whose parameters it has written, and the chapter.
+# Settings: folder, that of the run, whose parameters `python -m ecgrepro.book.workflow` has written, and for some rules chapter.
 import os
 
 from ecgrepro import runs
 from ecgrepro.dependencies import modules_behind
-from ecgrepro.files import atomic_path
-from ecgrepro.pages import dressed
 
 NEEDS = {
     "01_data": [],
@@ -36,12 +34,12 @@ NEEDS = {
     "99_status": ["release", "encoders", "probes", "evaluation", "published", "protocol_summary"],
 }
 
+# Threads of one chapter, which Snakemake hands to OpenMP: as settings.mk or the caller says.
+THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))
 # The longest first.
-PRIORITY = {"13_protocol": 2, "09_risk": 1}
+PRIORITY = {"13_protocol": 3, "06_alignment": 2, "09_risk": 1}
 
-os.environ[runs.BY_MAKE] = "1"  # its jobs write to the run also where a chapter was edited
 FOLDER = config["folder"]
-CHAPTER = config.get("chapter")
 PAGES = glob_wildcards("book/{page}.md").page
 EXECUTED = [f"{FOLDER}/executed/{chapter}.ipynb" for chapter in NEEDS]
 
@@ -58,18 +56,16 @@ rule book:
     input:
         executed=EXECUTED,
         pages=[f"book/{page}.md" for page in PAGES],
-        settings=["_config.yml", "_toc.yml", "book/references.bib", "_build/run.txt"],
+        settings=["_config.yml", "_toc.yml", "book/references.bib"],
     output:
         "_build/html/index.html",
-    run:
-        for path in input.executed:
-            copy = Path("book/executed") / Path(path).name
-            page = dressed(Path(path))
-            if not copy.is_file() or copy.read_text() != page:
-                with atomic_path(copy) as temporary:
-                    temporary.write_text(page)
-        shell("jupyter-book build . -W --keep-going --quiet")
-        shell("touch {output}")
+    shell:
+        "echo 'rendering' && python -m ecgrepro.pages {input.executed} && touch {output}"
+
+
+rule chapters:
+    input:
+        EXECUTED,
 
 
 for chapter in NEEDS:
@@ -85,35 +81,30 @@ for chapter in NEEDS:
         output:
             executed=f"{FOLDER}/executed/{chapter}.ipynb",
             artefacts=made_by(chapter),
-        # Snakemake hands it to OpenMP; the same everywhere, because the number of threads changes last digits.
-        threads: 1
+        threads: THREADS
         priority: PRIORITY.get(chapter, 0)
         params:
             chapter=chapter,
+            unfinished=f"{FOLDER}/executed/{chapter}.unfinished.ipynb",
+        # papermill writes after every cell; the name of a result is given to whole ones only
         shell:
-            "echo 'running {params.chapter}' && papermill {input.notebook:q} {output.executed:q} --kernel python3"
-            " -f {input.parameters} --no-progress-bar --log-level WARNING"
-
-
-rule chapters:
-    """All chapters, and no pages."""
-    input:
-        EXECUTED,
+            "echo 'running {params.chapter}' && papermill {input.notebook} {params.unfinished} --kernel python3"
+            " -f {input.parameters} --no-progress-bar --log-level WARNING && mv {params.unfinished} {output.executed}"
 
 
 rule needs:
-    """All that one chapter stands on, so that it can be rerun alone."""
+    """All that one chapter stands on, so that it can be rerun alone: --config chapter=06_alignment."""
     input:
-        needed_by(CHAPTER) if CHAPTER else [],
-
-
-rule chapter:
-    """One chapter and all that it stands on."""
-    input:
-        f"{FOLDER}/executed/{CHAPTER}.ipynb" if CHAPTER else [],
+        needed_by(config["chapter"]) if config.get("chapter") else [],
 
 
 rule sweep:
     """What the arms of chapter 13 stand on; protocol.smk runs them."""
     input:
         needed_by("13_protocol"),
+
+
+rule chapter:
+    """One chapter and all that it stands on: --config chapter=06_alignment."""
+    input:
+        f"{FOLDER}/executed/{config.get('chapter')}.ipynb",

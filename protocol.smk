@@ -3,15 +3,13 @@
 # Which arms: the chapter's parameters in the run (a profile sets them). An interrupted arm goes on where it stood.
 #
 #   make protocol PROFILE=protocol CORES=16
-import os
 import re
 
-from ecgrepro import ROOT, runs
+from ecgrepro import ROOT
 from ecgrepro.dependencies import modules_behind
 from ecgrepro.parameters import effective_parameters
 from ecgrepro.protocol.run import ALIGNED, files_behind, start_path, starts_of, sweep_of
 
-os.environ[runs.BY_MAKE] = "1"
 FOLDER = Path(config["folder"])
 RUN = FOLDER.name
 ARMS = {arm.name: arm for arm in sweep_of(ROOT / FOLDER, effective_parameters("13_protocol", RUN))[0]}
@@ -43,8 +41,8 @@ rule arm:
             for name, value in {"run": RUN, **ARMS[wildcards.arm].as_dict()}.items()
         ),
     shell:
-        "papermill {input.notebook} {output} --kernel python3 {params.values}"
-        " --no-progress-bar --log-level WARNING"
+        "papermill {input.notebook} {output}.unfinished.ipynb --kernel python3 {params.values}"
+        " --no-progress-bar --log-level WARNING && mv {output}.unfinished.ipynb {output}"
 
 
 # Weights that chapter 6 did not make: reconstruction alone, and alignments of other encoders.

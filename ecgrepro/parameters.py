@@ -21,7 +21,6 @@ from ecgrepro import ROOT
 from ecgrepro.errors import InputError
 from ecgrepro.files import atomic_path
 
-RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _PARAMETERS_CELL = re.compile(r'^# %% tags=\["parameters"\]\n(.*?)(?=^# %%|\Z)', re.M | re.S)
 
 
@@ -153,39 +152,26 @@ def prepare_run(
     chapters
         The chapters that exist.
     run
-        Name of the run folder; empty: the profile's name, followed by what the overrides change.
+        Name of the run folder; empty: the profile's name, followed by what the overrides change, and by a short
+        hash where a run of that name was made of something else.
 
     Returns
     -------
     str
-        The run's name. Two overrides that differ never share one, even if their last folders have one name.
+        The run's name.
 
     Raises
     ------
     InputError
-        A name that no folder of a run can have, or of a run that was made from something else.
+        A name that is none, or that a run made of something else already has.
     """
-    overrides = {name: _same_path(value) for name, value in overrides.items() if value != ""}
-    if (run and not RUN_NAME.fullmatch(run)) or ".." in run:
-        raise InputError(
-            f"RUN is {run!r}: use letters, digits, dot, hyphen and underscore, and no dot at the start."
-        )
-    recorded = ROOT / "runs" / run / "parameters"
-    if run and not overrides and recorded.is_dir() and run != profile:
-        return run
-    differs = {} if not run else _made_otherwise(run, overrides, chapters)
-    for name, value in differs.items():
-        raise InputError(
-            f"Run {run!r} was made with {name} {value!r}: name another RUN, or leave RUN out."
-        )
-    if not run:
-        parts = [profile, *(Path(str(value)).name for value in overrides.values())]
-        run = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
-        if _made_otherwise(run, overrides, chapters):
-            run += f"-{hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]}"
+    overrides = {name: _expanded(value) for name, value in overrides.items() if value != ""}
+    if run and not overrides and run != profile and (ROOT / "runs" / run / "parameters").is_dir():
+        return _plain_name(run)
     known = {name for chapter in chapters for name in declared_parameters(chapter)}
     for name in overrides:
         _require_known(name, dict.fromkeys(known), "any chapter")
+    run = _run_for(profile, overrides, chapters, run)
     for chapter in chapters:
         text = yaml.safe_dump(_compose(chapter, run, profile, overrides), sort_keys=True)
         path = ROOT / "runs" / run / "parameters" / f"{chapter}.yaml"
@@ -195,22 +181,6 @@ def prepare_run(
     return run
 
 
-def _same_path(value: Any) -> Any:
-    """One spelling of a path, so that two can be told apart; anything else as it is."""
-    return os.path.normpath(os.path.expanduser(value)) if isinstance(value, str) else value
-
-
-def _made_otherwise(
-    run: str, overrides: Mapping[str, str], chapters: tuple[str, ...]
-) -> dict[str, Any]:
-    """Which of the overrides a recorded run was made without, and with what in their place."""
-    recorded: dict[str, Any] = {}
-    for chapter in chapters:
-        path = ROOT / "runs" / run / "parameters" / f"{chapter}.yaml"
-        recorded |= yaml.safe_load(path.read_text()) if path.is_file() else {}
-    return {k: recorded[k] for k, v in overrides.items() if k in recorded and recorded[k] != v}
-
-
 def slug(chapter: str, changed: Mapping[str, Any]) -> str:
     """A folder name for a trial that can be read, and that differs whenever the parameters do."""
     text = json.dumps(changed, sort_keys=True, default=str)
@@ -218,6 +188,56 @@ def slug(chapter: str, changed: Mapping[str, Any]) -> str:
         r"[^A-Za-z0-9=.]+", "-", ",".join(f"{k}={v}" for k, v in sorted(changed.items()))
     )
     return f"{chapter}-{words[:60].strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _run_for(
+    profile: str, overrides: Mapping[str, Any], chapters: tuple[str, ...], run: str
+) -> str:
+    """Name of the run of these overrides: two folders or models with one last name never share a run."""
+    parts = [profile, *(Path(str(value)).name for value in overrides.values())]
+    name = run or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
+    mixed = [
+        f"{key} {_shown(made[key])}"
+        for made in _recorded(_plain_name(name), chapters)
+        for key, value in overrides.items()
+        if key in made and _what(made[key]) != _what(value)
+    ]
+    if not mixed:
+        return name
+    if run:
+        raise InputError(
+            f"Run {run!r} was made with {mixed[0]}: give another RUN, or delete runs/{run} first."
+        )
+    meant = json.dumps({key: _what(value) for key, value in overrides.items()}, sort_keys=True)
+    return f"{name}-{hashlib.sha256(meant.encode()).hexdigest()[:6]}"
+
+
+def _recorded(run: str, chapters: tuple[str, ...]) -> list[dict[str, Any]]:
+    paths = [ROOT / "runs" / run / "parameters" / f"{chapter}.yaml" for chapter in chapters]
+    return [yaml.safe_load(path.read_text()) for path in paths if path.is_file()]
+
+
+def _what(value: Any) -> str:
+    """A folder however it was typed, else the value itself."""
+    path = ROOT / str(value)
+    return str(path.resolve()) if value != "" and path.exists() else str(value)
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if value != "" else "the default"
+
+
+def _plain_name(run: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", run):
+        raise InputError(
+            f"{run!r} cannot name a run: use letters, digits, '.', '_' and '-', the first no '.'."
+        )
+    return run
+
+
+def _expanded(value: Any) -> Any:
+    """Text with a leading "~" as the home folder it means."""
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _compose(chapter: str, run: str, profile: str, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ecgrepro import ROOT
 from ecgrepro.artefacts import ARTEFACTS, CHAPTERS, artefact_named, artefacts_of
+from ecgrepro.book.alive import MAKE, end_with_make
 from ecgrepro.book.notebooks import edited_cells
 from ecgrepro.errors import InputError
 from ecgrepro.files import read_json, write_json
@@ -25,9 +26,6 @@ from ecgrepro.parameters import (
     slug,
 )
 from ecgrepro.provenance import describe_environment, hash_paths
-
-BY_MAKE = "ECGREPRO_BY_MAKE"
-"""Environment variable: the book itself runs this chapter, from the files as they are now."""
 
 __all__ = ["ARTEFACTS", "CHAPTERS", "Run", "artefacts_of", "start"]
 
@@ -83,7 +81,7 @@ class Run:
 
     def _leave_the_run_if_edited(self) -> None:
         """From the first edited cell on, write to a trial, as with other parameters."""
-        if self.output != self.folder or BY_MAKE in os.environ:
+        if self.output != self.folder or MAKE in os.environ:
             return
         edited = edited_cells(self.chapter, self.namespace.get("In", []))
         if edited:
@@ -147,6 +145,7 @@ def start(chapter: str, namespace: MutableMapping[str, Any]) -> Run:
     InputError
         A parameter that the chapter does not have, or whose value is of another kind.
     """
+    end_with_make()
     declared = declared_parameters(chapter)
     check_names(chapter, declared, namespace)
     given = {name: fitted(name, namespace[name], default) for name, default in declared.items()}

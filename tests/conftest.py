@@ -10,11 +10,12 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # must be set before transformers is imported
 
 from ecgrepro import ROOT
+from ecgrepro.book.alive import MAKE
 from ecgrepro.parameters import prepare_run
-from ecgrepro.runs import BY_MAKE, CHAPTERS
+from ecgrepro.runs import CHAPTERS
 from tests.compare_outputs import printed
 
-os.environ[BY_MAKE] = "1"  # references are made from the chapters as they are now
+os.environ[MAKE] = str(os.getpid())  # references are made from the chapters as they are now
 REFERENCES = ROOT / "tests" / "reference"
 
 
@@ -51,7 +52,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     for chapter in sorted(chapters):
         environment = {**os.environ, "PROFILE": "smoke", "CHAPTER": chapter}
-        command = [sys.executable, "-m", "ecgrepro.book", "needs"]
+        command = [sys.executable, "-m", "ecgrepro.book.workflow", "needs"]
         subprocess.run(command, cwd=ROOT, check=True, env=environment)
 
 

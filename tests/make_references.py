@@ -35,7 +35,7 @@ def strip(notebook: NotebookNode) -> NotebookNode:
 
 def main() -> None:
     """Run every chapter at the smoke profile and store it stripped."""
-    command = [sys.executable, "-m", "ecgrepro.book", "chapters"]
+    command = [sys.executable, "-m", "ecgrepro.book.workflow", "chapters"]
     subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PROFILE": "smoke"})
     REFERENCES.mkdir(exist_ok=True)
     for chapter in CHAPTERS:

@@ -102,7 +102,7 @@ def run_chapters(folder: Path, environment: dict[str, str]) -> list[str]:
     """Run the smoke profile in a copy of the repository; print the table, return what moved too far."""
     copy_repository(folder)
     environment = {**environment, "PYTHONPATH": str(folder), "PROFILE": "smoke", "RUN": ""}
-    command = [sys.executable, "-m", "ecgrepro.book", "chapters"]
+    command = [sys.executable, "-m", "ecgrepro.book.workflow", "chapters"]
     subprocess.run(command, cwd=folder, check=True, env=environment)
     found = []
     for chapter in CHAPTERS:

@@ -74,10 +74,10 @@ def test_an_edited_chapter_writes_to_a_trial(
     namespace: dict[str, object] = {"In": code_cells()}
     folder = repository / "runs" / "demo"
     run = runs.Run("demo", CHAPTER, folder, folder, {}, namespace)
-    monkeypatch.setenv(runs.BY_MAKE, "1")
+    monkeypatch.setenv(runs.MAKE, "1")
     namespace["In"] = [*code_cells(), "x = 1"]
     assert run.write("reports").parent == folder, "make itself writes to the run"
-    monkeypatch.delenv(runs.BY_MAKE)
+    monkeypatch.delenv(runs.MAKE)
     namespace["In"] = code_cells()
     assert run.write("reports").parent == folder
     namespace["In"] = [*code_cells(), "x = 1"]

@@ -1,1 +1,1 @@
-"""The book as a program: what `make` asks for, and which files a run has."""
+"""The book as a thing that is made: what `make` accepts, who is at work, and in which environment."""

@@ -1,110 +1,124 @@
-"""What `make` asks for: settings checked, one run at a time, and Snakemake told what to make.
+"""What `make` calls: check what was typed, take the lock, write the run's parameters, start Snakemake.
 
-Settings are read from the environment, where make puts them: no shell ever sees what stands in them. A run that was
-stopped, however hard, leaves nothing that must be cleaned up: the lock belongs to the living processes only, and what
-Snakemake had not finished it makes again.
+    python -m ecgrepro.book.workflow book|chapters|chapter|needs|protocol
+
+What was typed after `make` comes in through the environment (RUN=..., RELEASE=...), so that no shell ever reads it.
 """
 
 import difflib
-import fcntl
 import os
+import re
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import time
+from collections.abc import Mapping
+from types import FrameType
 
 from ecgrepro import ROOT
+from ecgrepro.artefacts import CHAPTERS
+from ecgrepro.book.alive import MAKE, RUNS, only_one
 from ecgrepro.errors import InputError
-from ecgrepro.files import atomic_path
 from ecgrepro.parameters import prepare_run
-from ecgrepro.runs import CHAPTERS
 
-RENDERED = Path("_build/run.txt")
-"""Which run the pages show; written only when it changes, so that another run renders them again."""
+STEPS = {
+    "book": [("Snakefile", "book")],
+    "chapters": [("Snakefile", "chapters")],
+    "chapter": [("Snakefile", "chapter")],
+    "needs": [("Snakefile", "needs")],
+    "protocol": [("Snakefile", "sweep"), ("protocol.smk", "arms"), ("Snakefile", "book")],
+}
+"""Snakemake file and rule of each step of a goal."""
 
-TARGETS = ("book", "chapters", "chapter", "needs", "sweep", "arms")
-QUIET = ("--quiet", "host", "progress", "rules", "reason")
 
-
-def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Make one target and do not come back; return 2 after one line that says what cannot be done.
+def main(goal: str, typed: Mapping[str, str]) -> int:
+    """Make a goal; what cannot be used is refused in one line.
 
     Parameters
     ----------
-    arguments
-        One of `TARGETS`: the book; all chapters; one chapter; what it reads; what the protocol's arms read; the arms.
-    environment
-        PROFILE, RUN, RELEASE, TEXT_MODEL, CHAPTER, CORES; empty or missing ones have their defaults.
+    goal
+        A key of `STEPS`.
+    typed
+        Variables as `make` was given them; what is missing or empty has its default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 made, 2 refused, else that of Snakemake.
     """
     try:
-        command = snakemake_command(" ".join(arguments), environment)
-        keep_others_out()
+        chapter = chapter_named(typed.get("CHAPTER", "")) if goal in ("chapter", "needs") else ""
+        cores = cores_named(typed.get("CORES") or "2")
+        overrides = {name: typed.get(name.upper(), "") for name in ("release", "text_model")}
+        with only_one(RUNS) as lock:
+            profile = typed.get("PROFILE") or "demo"
+            run = prepare_run(profile, overrides, CHAPTERS, typed.get("RUN", ""))
+            for snakefile, rule in STEPS[goal]:
+                command = ["--snakefile", snakefile, "--cores", cores]
+                # the folder, because Snakemake would take a run named 5 or 1e3 for a number
+                command += ["--config", f"folder=runs/{run}", f"chapter={chapter}", "--", rule]
+                if status := _snakemake(command, lock):
+                    return status
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
-    os.chdir(ROOT)
-    os.execv(sys.executable, command)  # signals for make then reach Snakemake itself
+    return 0
 
 
-def snakemake_command(target: str, environment: Mapping[str, str]) -> list[str]:
-    """Check what was asked for, write the run's parameters, and return the command that makes it.
-
-    Raises
-    ------
-    InputError
-        A target, chapter, profile, run, release or number of cores that cannot be used.
-    """
-    if target not in TARGETS:
-        raise InputError(f"{target!r} is no target: choose {', '.join(TARGETS)}.")
-    given = {name: environment.get(name, "").strip() for name in ("PROFILE", "RUN", "CHAPTER")}
-    chapter = known_chapter(given["CHAPTER"]) if target in ("chapter", "needs") else ""
-    cores = environment.get("CORES", "") or "2"
-    if not (cores.isdecimal() and int(cores) > 0):
-        raise InputError(f"CORES is {cores!r}: give a whole number from 1 on, for example CORES=2.")
-    paths = {
-        "release": environment.get("RELEASE", ""),
-        "text_model": environment.get("TEXT_MODEL", ""),
-    }
-    run = prepare_run(given["PROFILE"] or "demo", paths, CHAPTERS, given["RUN"])
-    if not (ROOT / RENDERED).is_file() or (ROOT / RENDERED).read_text() != run:
-        with atomic_path(ROOT / RENDERED) as temporary:
-            temporary.write_text(run)
-    command = [sys.executable, "-m", "snakemake", "--cores", cores, *QUIET, "--nolock"]
-    command += ["--rerun-incomplete", "--rerun-triggers", "mtime", "input"]
-    if target == "arms":
-        command += ["--snakefile", "protocol.smk"]
-    # The folder, because Snakemake would read a number or a truth value into some names of runs.
-    return [*command, "--config", f"folder=runs/{run}", f"chapter={chapter}", "--", target]
+def chapter_named(typed: str) -> str:
+    """Return the chapter of exactly this name; else refuse with the names that come near."""
+    if typed in CHAPTERS:
+        return typed
+    near = [name for name in CHAPTERS if re.match(rf"0*{re.escape(typed)}_", name)] if typed else []
+    near = near or difflib.get_close_matches(typed, CHAPTERS, n=3, cutoff=0.5) or list(CHAPTERS)
+    said = f"There is no chapter {typed!r}" if typed else "CHAPTER= is missing"
+    raise InputError(f"{said}: did you mean {' or '.join(near)}?")
 
 
-def known_chapter(name: str) -> str:
-    """Return the name if a chapter has it, else raise `InputError` with those that come near."""
-    if name in CHAPTERS:
-        return name
-    number = name.split("_")[0].lstrip("0")
-    near = [chapter for chapter in CHAPTERS if chapter.split("_")[0].lstrip("0") == number]
-    near = near or difflib.get_close_matches(name, CHAPTERS, n=3, cutoff=0.4) or list(CHAPTERS)
-    what = f"There is no chapter {name!r}" if name else "No chapter was named"
-    raise InputError(f"{what}: try CHAPTER={' or CHAPTER='.join(near)}.")
+def cores_named(typed: str) -> str:
+    """Return the number of cores for Snakemake, a whole number above 0 or "all"."""
+    if not re.fullmatch(r"all|[1-9]\d*", typed):
+        raise InputError(f"CORES={typed} is not a number of cores: give 1 or more, or all.")
+    return typed
 
 
-def keep_others_out() -> None:
-    """Hold the one lock of this repository for as long as this process, or one that it becomes, lives.
+def _snakemake(arguments: list[str], lock: int) -> int:
+    """Run Snakemake; it, too, holds the lock. Our end is its end, also where only we are told to stop."""
+    command = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete"]
+    command += [
+        "--quiet",
+        "host",
+        "progress",
+        "rules",
+        "reason",
+        "--rerun-triggers",
+        "mtime",
+        "input",
+    ]
+    # PATH: the rules find papermill in this environment, also where it was not activated
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    environment = os.environ | {MAKE: str(os.getpid()), "PATH": path}
+    process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, pass_fds=(lock,))
 
-    Raises
-    ------
-    InputError
-        Another run is alive. A run that was killed is not, and holds nothing.
-    """
-    path = ROOT / "_build" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    def stop(number: int, frame: FrameType | None) -> None:
+        process.kill()  # its chapters notice that we are gone
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    make = os.getppid()
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = path.read_text().strip() or "unknown"
-        raise InputError(
-            f"Another run is alive here (process {owner}): wait for its end, or stop it."
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, str(os.getpid()).encode())
-    os.set_inheritable(handle, True)
+        while process.poll() is None:
+            time.sleep(0.2)
+            if os.getppid() != make:  # killed without a chance to tell us
+                stop(signal.SIGKILL, None)
+    except KeyboardInterrupt:  # Snakemake had it too, and ends its chapters
+        try:
+            process.wait(timeout=20)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.kill()
+        return 130
+    return process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], os.environ))

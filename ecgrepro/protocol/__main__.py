@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from ecgrepro import ROOT
+from ecgrepro.book.alive import end_with_make
 from ecgrepro.errors import InputError
 from ecgrepro.protocol.arms import PRETRAINED
 from ecgrepro.protocol.run import pretrain_start
@@ -16,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--initialisation", required=True, choices=PRETRAINED)
     given = parser.parse_args(arguments)
+    end_with_make()
     try:
         pretrain_start(ROOT / "runs" / given.run, given.encoder, given.initialisation)
     except InputError as error:

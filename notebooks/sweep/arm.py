@@ -33,10 +33,12 @@ n_folds = 5  # of the grouped protocol (number)
 
 # %%
 from ecgrepro import ROOT
+from ecgrepro.book.alive import end_with_make
 from ecgrepro.cohorts import suppress_table
 from ecgrepro.parameters import check_names, declared_parameters
 from ecgrepro.protocol import Arm, run_arm
 
+end_with_make()
 check_names("sweep/arm", declared_parameters("sweep/arm"), globals())
 arm = Arm(cohort, encoder, initialisation, protocol, seed, labels, n_folds)
 result = run_arm(arm, ROOT / "runs" / run)
