@@ -226,15 +226,15 @@ edges = 10 * (
     np.arange(33) * 32 - 12
 )  # ms from the begin of the recording: 12 samples of padding
 windows = np.column_stack([edges[:-1], edges[1:]])
+millivolts = signals.to_millivolts(packed.signals[0])
 plots.plot_temporal_attention(
-    x[0, :, 12:1012].numpy(),
+    signals.resample(millivolts, packed.rate, 100),
     received,
     windows,
     100,
     source,
-    unit="z",
-    title="Which part of each lead is read",
-    note="one record, untrained weights",
+    receptive_field=3.81,
+    title="Which part of each lead is read: one record, untrained weights",
 )
 
 # %% [markdown]

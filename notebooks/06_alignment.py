@@ -492,6 +492,7 @@ settings = PretrainConfig(loss=margin_loss, epochs=1, batch_size=batch_size)
 tried = pretrain(
     mine, data, settings, chapter.scratch("alignment/checkpoints/mine")
 )
+assert np.isfinite(tried.history.validation_total).all()
 
 # %% [markdown]
 # ## Summary

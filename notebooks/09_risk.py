@@ -344,6 +344,7 @@ mine = assemble(follow_up[follow_up.cohort == main].reset_index(drop=True))
 settings = FinetuneConfig(loss=ranking_loss, epochs=1, batch_size=batch_size)
 start, folder = starts["fine-tuned"][0], chapter.scratch("risk/checkpoints/mine")
 tried = finetune(start, mine, settings, folder)
+assert np.isfinite(tried.history.validation_total).all()
 
 # %% [markdown]
 # ## Summary

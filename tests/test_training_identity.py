@@ -73,7 +73,7 @@ def test_patching_the_package_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(losses.soft_infonce), fingerprint(pretrain), fingerprint(CNNEncoder)
     monkeypatch.setattr(losses, "_check_pair", lambda *_: None)
     assert fingerprint(losses.soft_infonce) != before[0]
-    monkeypatch.setattr("ecgrepro.signals.zscore", lambda x: x)
+    monkeypatch.setattr("ecgrepro.data.signals.zscore", lambda x: x)
     assert fingerprint(pretrain) != before[1]
     monkeypatch.setattr("ecgrepro.models.cnn.ResidualBlock.forward", lambda self, x: x)
     assert fingerprint(CNNEncoder) != before[2]
