@@ -209,7 +209,7 @@ with torch.inference_mode():
     read = weights @ v
 difference = float((weights.mean(dim=1) - maps.lead).abs().max())
 print(
-    f"{layer.heads} heads, d = {q.shape[-1]}; the network's own map: {difference < 1e-6}"
+    f"{layer.heads} heads, d = {q.shape[-1]}; the network's own map: {difference < 1e-5}"
 )
 
 # %%
@@ -294,7 +294,7 @@ assert [
 ] == ["V2"]
 assert max(company.values()) < 1e-4
 assert best > 0, "no time was measured"
-assert difference < 1e-6
+assert difference < 1e-5
 with torch.inference_mode():
     mid = tokens + layer.out(read.transpose(1, 2).flatten(2)[None])
     end = mid + layer.reduce(F.gelu(layer.expand(layer.norm_mlp(mid))))

@@ -185,7 +185,7 @@ plots.plot_forest(
 # A pair of patients is comparable when one had the event while the other was still followed without it. The C-index
 # is the share of such pairs in which the one with the earlier event has the higher risk; equal risks count one half.
 
-# %%
+# %% tags=["trained"]
 outcome = patients[main].loc[methods[main].index]
 time, event = outcome.time.to_numpy(), outcome.event.to_numpy() == 1
 risk = methods[main]["fine-tuned"].to_numpy()
@@ -203,7 +203,7 @@ print(f"C-index, counted by hand: {c_index:.3f}")
 # it {cite}`uno2011`; the latest events, after nine in ten patients are no longer followed, are left out because their
 # weights run away. Where both numbers agree, censoring does not decide.
 
-# %%
+# %% tags=["trained"]
 late = outcome.time.quantile(0.9)
 uno = {
     name: uno_concordance(time, event, own, horizon=late)
