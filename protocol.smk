@@ -12,8 +12,8 @@ from ecgrepro.protocol.run import files_behind
 from ecgrepro.protocol.starts import ALIGNED, start_path
 from ecgrepro.protocol.sweep import starts_of, sweep_of
 
-RUN = config["run"]
-FOLDER = Path("runs") / RUN
+FOLDER = Path(config["folder"])
+RUN = FOLDER.name
 ARMS = {arm.name: arm for arm in sweep_of(ROOT / FOLDER, effective_parameters("13_protocol", RUN))[0]}
 
 

@@ -33,7 +33,7 @@ RENDERING = "rendering"
 def part(process: psutil.Process, word: str) -> list[psutil.Process]:
     """Descendants of `process` whose command line has an argument that ends in `word`."""
     found = []
-    for child in process.children(recursive=True):
+    for child in process.children(recursive=True) if process.is_running() else []:
         try:
             if any(argument.endswith(word) for argument in child.cmdline()):
                 found.append(child)
@@ -84,7 +84,7 @@ def at_work(make: psutil.Process) -> list[str]:
 
 
 def kill_once(clone: Path, log: Path, target: str, delay: float, kind: str) -> str | None:
-    """Start make, wait for `target` and `delay` seconds more, kill; return what was hit, None where make ended first."""
+    """Kill `delay` seconds into `target`; return what was hit, None where make ended first."""
     make, since = start_make(clone, log), None
     while make.poll() is None:
         if since is None and target in at_work(make):

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from types import FrameType
 
@@ -54,8 +55,8 @@ def main(goal: str, typed: Mapping[str, str]) -> int:
             run = prepare_run(profile, overrides, CHAPTERS, typed.get("RUN", ""))
             for snakefile, rule in STEPS[goal]:
                 command = ["--snakefile", snakefile, "--cores", cores]
-                # quoted: Snakemake would take 5 or 1e3 for a number
-                command += ["--config", f'run="{run}"', f"chapter={chapter}", "--", rule]
+                # the folder, because Snakemake takes a run named 5 or 1e3 for a number
+                command += ["--config", f"folder=runs/{run}", f"chapter={chapter}", "--", rule]
                 if status := _snakemake(command, lock):
                     return status
     except InputError as error:
@@ -104,14 +105,19 @@ def _snakemake(arguments: list[str], lock: int) -> int:
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
+    make = os.getppid()
     try:
-        return process.wait()
+        while process.poll() is None:
+            time.sleep(0.2)
+            if os.getppid() != make:  # killed without a chance to tell us
+                stop(signal.SIGKILL, None)
     except KeyboardInterrupt:  # Snakemake had it too, and ends its chapters
         try:
             process.wait(timeout=20)
         except (KeyboardInterrupt, subprocess.TimeoutExpired):
             process.kill()
         return 130
+    return process.returncode
 
 
 if __name__ == "__main__":
