@@ -190,7 +190,7 @@ chapter = runs.start("01_data", globals())
 with (ROOT / "kernels").open("a") as stream:
     stream.write(f"{os.getpid()}\\n")
 chapter.write("release").write_text("half")
-time.sleep(4)
+time.sleep(2)
 chapter.write("release").write_text("whole")
 chapter.write("packed").write_text("whole")
 """
