@@ -39,7 +39,7 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))
 # The longest first.
 PRIORITY = {"13_protocol": 3, "06_alignment": 2, "09_risk": 1}
 
-FOLDER = config["folder"]
+FOLDER = config.get("folder", "runs/demo")
 PAGES = glob_wildcards("book/{page}.md").page
 EXECUTED = [f"{FOLDER}/executed/{chapter}.ipynb" for chapter in NEEDS]
 
