@@ -1,5 +1,5 @@
 # One rule a notebook: the only place that says which chapter needs what.
-# Settings: folder, that of the run, whose parameters `python -m ecgrepro.book.workflow` has written, and for some rules chapter.
+# Settings: folder, that of a run whose parameters `python -m ecgrepro.book.workflow` has written, and chapter.
 import os
 
 from ecgrepro import runs
@@ -39,7 +39,7 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))
 # The longest first.
 PRIORITY = {"13_protocol": 3, "06_alignment": 2, "09_risk": 1}
 
-FOLDER = config["folder"]
+FOLDER = config.get("folder", "runs/demo")
 PAGES = glob_wildcards("book/{page}.md").page
 EXECUTED = [f"{FOLDER}/executed/{chapter}.ipynb" for chapter in NEEDS]
 

@@ -33,7 +33,7 @@ RENDERING = "rendering"
 def part(process: psutil.Process, word: str) -> list[psutil.Process]:
     """Descendants of `process` whose command line has an argument that ends in `word`."""
     found = []
-    for child in process.children(recursive=True):
+    for child in process.children(recursive=True) if process.is_running() else []:
         try:
             if any(argument.endswith(word) for argument in child.cmdline()):
                 found.append(child)

@@ -226,17 +226,19 @@ def test_make_goes_on_after_a_kill(clone: Path, kind: str) -> None:
     )
     kernels = clone / "kernels"
     kernels.unlink(missing_ok=True)
-    first = psutil.Popen(
-        ["make", "-o", ".venv/.ready", *arguments],
-        cwd=clone,
-        env=os.environ | {"PYTHONPATH": str(clone)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (clone / "first.log").open("w") as log:
+        first = psutil.Popen(
+            ["make", "-o", ".venv/.ready", *arguments],
+            cwd=clone,
+            env=os.environ | {"PYTHONPATH": str(clone)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + 120
     while not kernels.is_file() and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert kernels.is_file(), (clone / "first.log").read_text()
     assert part(first, "ipykernel_launcher")
     KINDS[kind](first)
     assert first.wait() != 0

@@ -55,7 +55,7 @@ def main(goal: str, typed: Mapping[str, str]) -> int:
             run = prepare_run(profile, overrides, CHAPTERS, typed.get("RUN", ""))
             for snakefile, rule in STEPS[goal]:
                 command = ["--snakefile", snakefile, "--cores", cores]
-                # the folder, because Snakemake would take a run named 5 or 1e3 for a number
+                # the folder, because Snakemake takes a run named 5 or 1e3 for a number
                 command += ["--config", f"folder=runs/{run}", f"chapter={chapter}", "--", rule]
                 if status := _snakemake(command, lock):
                     return status

@@ -71,7 +71,7 @@ class Request:
 
     def path(self, name: str) -> Path:
         """Return a parameter as a path."""
-        return self.root / str(self.given[name])
+        return self.root / Path(self.given[name]).expanduser()
 
     def release(self, path: Path | None = None) -> Release:
         """Open a release, by default that of chapter 1, at the rate of chapter 1."""
