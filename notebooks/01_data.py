@@ -68,7 +68,11 @@ plots.apply()
 
 # %%
 simulated = release == ""
-folder = chapter.scratch("release") if simulated else (ROOT / Path(release).expanduser()).resolve()
+folder = (
+    chapter.scratch("release")
+    if simulated
+    else (ROOT / Path(release).expanduser()).resolve()
+)
 if simulated:
     simulate.write_release(folder, n_patients=patients, seed=seed, rates=(rate,))
 ptbxl = open_release(folder, rate=rate)
