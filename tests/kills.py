@@ -83,8 +83,8 @@ def at_work(make: psutil.Process) -> list[str]:
     return running + ([RENDERING] if part(make, "ecgrepro.pages") else [])
 
 
-def kill_once(clone: Path, log: Path, target: str, delay: float, kind: str) -> str | None:
-    """Kill `delay` seconds into `target`; return what was hit, None where make ended first."""
+def kill_once(clone: Path, log: Path, target: str, delay: float, kind: str) -> str:
+    """Kill `delay` seconds into `target`; return what was hit, or that make ended first."""
     done = clone / "runs" / "smoke" / "executed" / f"{target}.ipynb"
     make, since = start_make(clone, log), None
     while make.poll() is None:
@@ -97,7 +97,7 @@ def kill_once(clone: Path, log: Path, target: str, delay: float, kind: str) -> s
             make.wait()
             return hit
         time.sleep(0.1)
-    return None
+    return f"nothing: make had ended, status {make.wait()}"
 
 
 def finish(clone: Path, log: Path) -> int:
@@ -177,7 +177,7 @@ def compare(whole: Path, killed: Path, log: Path, kills: int, draw: random.Rando
         delay = draw.uniform(0, seconds[target])
         hit = kill_once(killed, log, target, delay, kind)
         print(
-            f"| {number} | {kind} | {target} | {delay:.1f} | {hit or 'make had ended'} |",
+            f"| {number} | {kind} | {target} | {delay:.1f} | {hit} |",
             flush=True,
         )
     status = finish(killed, log)
