@@ -17,6 +17,7 @@ from types import FrameType
 
 from ecgrepro import ROOT
 from ecgrepro.artefacts import CHAPTERS
+from ecgrepro.book import environment
 from ecgrepro.book.alive import MAKE, RUNS, only_one
 from ecgrepro.errors import InputError
 from ecgrepro.parameters import prepare_run
@@ -97,8 +98,8 @@ def _snakemake(arguments: list[str], lock: int) -> int:
     ]
     # PATH: the rules find papermill in this environment, also where it was not activated
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    environment = os.environ | {MAKE: str(os.getpid()), "PATH": path}
-    process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, pass_fds=(lock,))
+    variables = os.environ | {MAKE: str(os.getpid()), "PATH": path}
+    process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=variables, pass_fds=(lock,))
 
     def stop(number: int, frame: FrameType | None) -> None:
         process.kill()  # its chapters notice that we are gone
@@ -121,4 +122,5 @@ def _snakemake(arguments: list[str], lock: int) -> int:
 
 
 if __name__ == "__main__":
+    environment.prepare()  # also where `make env` has not made the environment
     sys.exit(main(sys.argv[1], os.environ))
