@@ -18,7 +18,6 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "statsmodels",
-    "wfdb",
 )
 """Packages whose version can change a number in the book."""
 

@@ -1,7 +1,9 @@
 """The four files that describe the environment agree: environment.yml, requirements.*, pyproject.toml."""
 
+import ast
 import re
 import tomllib
+from functools import cache
 
 import pytest
 import yaml
@@ -15,6 +17,27 @@ from ecgrepro import ROOT
 
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!]+)")  # no local part such as +cpu
 CONDA_SPEC = re.compile(r"[a-z0-9][a-z0-9._-]*(?:(?:[<>!]=?|=|==)\d[\w.*]*(?:,[<>!]=?\d[\w.*]*)*)?")
+
+IMPORTED_AS = {
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+    "scikit-survival": "sksurv",
+}
+"""Names under which distributions are imported, where they differ."""
+
+STARTED = {
+    "ipykernel": ("Snakefile", "--kernel python3"),
+    "jupyterlab": ("Makefile", "jupyter lab"),
+    "mypy": ("Makefile", "mypy"),
+    "papermill": ("Snakefile", "papermill {input.notebook}"),
+    "pydata-sphinx-theme": ("_config.yml", "html_theme_options"),
+    "ruff": ("Makefile", "ruff check"),
+    "setuptools": ("pyproject.toml", "setuptools.build_meta"),
+    "snakemake": ("ecgrepro/book/workflow.py", '"snakemake"'),
+    "sphinx-book-theme": ("_config.yml", "show_navbar_depth"),
+    "sphinxcontrib-bibtex": ("_config.yml", "bibtex_bibfiles"),
+}
+"""What is started or configured and never imported: a file, and the words in it."""
 
 
 def pins(name: str) -> dict[str, str]:
@@ -53,6 +76,37 @@ def test_ranges_contain_the_locked_versions(requirement: Requirement):
     name = canonicalize_name(requirement.name)
     assert name in pins("requirements.in"), f"pyproject.toml asks for {name}: add it to the pins"
     assert requirement.specifier.contains(pins("requirements.lock")[name], prereleases=True)
+
+
+@cache
+def imported(*folders: str) -> set[str]:
+    """Top names that the Python files of some folders import, also late and by `import_module`."""
+    found: set[str] = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).partition(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                found.add(ast.literal_eval(node.args[0]).partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("requirement", project()["dependencies"])
+def test_the_package_or_a_chapter_imports_what_it_depends_on(requirement: str):
+    name = canonicalize_name(Requirement(requirement).name)
+    assert IMPORTED_AS.get(name, name.replace("-", "_")) in imported("ecgrepro", "notebooks")
+
+
+@pytest.mark.parametrize("name", sorted(pins("requirements.in")))
+def test_every_direct_pin_is_imported_or_started(name: str):
+    if name in STARTED:
+        file, words = STARTED[name]
+        assert words in (ROOT / file).read_text()
+    else:
+        found = imported("ecgrepro", "notebooks", "tests", "benchmarks")
+        assert IMPORTED_AS.get(name, name.replace("-", "_")) in found
 
 
 def test_build_system_is_met_by_the_lock():
