@@ -56,7 +56,7 @@ lab: env  ## the notebooks in JupyterLab
 	env -u ECGREPRO_PROGRESS jupyter lab notebooks
 
 data: env  ## genuine PTB-XL from PhysioNet to data/ptbxl, resumed and verified
-	python -m ecgrepro.data.download --out data/ptbxl
+	python -m ecgrepro.data.download ptb-xl --out data/ptbxl
 
 notebooks: env  ## write the .ipynb beside each .py
 	@python -m ecgrepro.book.notebooks

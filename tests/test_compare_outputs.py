@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import portable
 from tests.compare_outputs import alike, printed
 
 
@@ -45,3 +46,10 @@ def test_trained_numbers_have_room_and_no_more():
     assert not alike("C-index 0.58", "C-index 0.75", trained=True)
     assert not alike("n = 120, 0.58", "n = 121, 0.58", trained=True)
     assert not alike("fine-tuned 0.58", "from scratch 0.58", trained=True)
+
+
+def test_a_numeric_part_that_was_renamed_is_missed(monkeypatch: pytest.MonkeyPatch):
+    assert any(path.endswith("test_losses.py") for path in portable.numeric_tests())
+    monkeypatch.setattr(portable, "NUMERIC", ["models", "objectives"])
+    with pytest.raises(FileNotFoundError, match="objectives"):
+        portable.numeric_tests()

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ecgrepro import ROOT
 from ecgrepro.data import download, open_release, pack
 from ecgrepro.data.download import download_ptbxl, download_zenodo, main, parse_sums
 from ecgrepro.errors import InputError
@@ -295,3 +297,15 @@ def test_command_line(server, zenodo, out, capsys):
     assert main(["sami-trop", *arguments]) == 0
     assert main(["code-15", *arguments, "--parts", "0", "17"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("file", ["Makefile", "book/how_to_run.md", "ecgrepro/data/download.py"])
+def test_commands_that_we_give_are_accepted(file, monkeypatch):
+    for name in ("download_ptbxl", "download_zenodo"):
+        monkeypatch.setattr(download, name, lambda *_: [])
+    given = re.findall(
+        r"python -m ecgrepro\.data\.download ([^`\n]*--[^`\n]*)", (ROOT / file).read_text()
+    )
+    assert given
+    for arguments in given:
+        assert main(arguments.split()) == 0
