@@ -4,7 +4,8 @@
     python -m tests.kills --kills 3 --seed 1 --folder /tmp/kills
 
 Each kill waits for one chapter, then for a random moment of it, and hits at random what a user, an out-of-memory
-killer or a time limit hits. Nothing is cleaned in between. The same folder goes on with what it has made.
+killer or a time limit hits. The same folder goes on with what it has made.
+A target that is done is taken away first, so that it runs again.
 """
 
 import argparse
@@ -146,6 +147,12 @@ def ended(clone: Path) -> Callable[[str], float]:
     return lambda place: times.get(place, float("inf"))
 
 
+def forget(clone: Path, target: str) -> None:
+    """Take away the executed notebook (or the front page), so that a target that is done runs again and can be hit."""
+    executed = clone / "runs" / "smoke" / "executed" / f"{target}.ipynb"
+    (clone / "_build/html/index.html" if target == RENDERING else executed).unlink(missing_ok=True)
+
+
 def main() -> int:
     """Make the book twice, once with kills; print the table of kills and what differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -175,6 +182,7 @@ def compare(whole: Path, killed: Path, log: Path, kills: int, draw: random.Rando
     print("| kill | what | waited for | after, s | hit |\n|---|---|---|---|---|", flush=True)
     for number, (target, kind) in enumerate(zip(targets, kinds, strict=True), 1):
         delay = draw.uniform(0, seconds[target])
+        forget(killed, target)
         hit = kill_once(killed, log, target, delay, kind)
         print(
             f"| {number} | {kind} | {target} | {delay:.1f} | {hit} |",
