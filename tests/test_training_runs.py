@@ -426,7 +426,10 @@ def test_latents_of_a_frozen_encoder_computed_once_give_the_same_head(
     for name in ("train_risk", "validation_risk", "validation_c_index"):
         np.testing.assert_allclose(once.history[name], every.history[name], rtol=1e-4)
     for name, value in every.model.risk_head.state_dict().items():
-        torch.testing.assert_close(once.model.risk_head.state_dict()[name], value)
+        # a whole step of AdamW may hang on the sign of a gradient that is next to nothing
+        torch.testing.assert_close(
+            once.model.risk_head.state_dict()[name], value, rtol=0, atol=5e-3
+        )
     assert once.history["validation_recon"].isna().all(), "nothing is reconstructed"
 
 
