@@ -148,9 +148,10 @@ def ended(clone: Path) -> Callable[[str], float]:
 
 
 def forget(clone: Path, target: str) -> None:
-    """Take away the executed notebook (or the front page), so that a target that is done runs again and can be hit."""
+    """Take away an executed notebook, and the front page without which nothing is asked of it: it runs again."""
     executed = clone / "runs" / "smoke" / "executed" / f"{target}.ipynb"
-    (clone / "_build/html/index.html" if target == RENDERING else executed).unlink(missing_ok=True)
+    for path in (executed, clone / "_build" / "html" / "index.html"):
+        path.unlink(missing_ok=True)
 
 
 def main() -> int:
