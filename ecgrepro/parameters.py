@@ -67,8 +67,11 @@ def fitted(name: str, value: Any, default: Any) -> Any:
     InputError
         The value cannot be of that kind; the sentence says how to write it.
     """
-    if isinstance(value, str) and isinstance(default, list | dict) and value[:1] in "[{":
-        value = yaml.safe_load(value)
+    if isinstance(value, str) and isinstance(default, list | dict) and value.startswith(("[", "{")):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"Parameter {name} is {value!r}: a bracket is not closed.") from None
     if isinstance(default, list) and isinstance(value, str | int | float):
         value = [value]
     if isinstance(default, list) and isinstance(value, list | tuple):

@@ -63,7 +63,14 @@ def test_edited_cells_are_found(repository: Path, git: bool):
     assert notebooks.edited_cells(CHAPTER, ["", *cells, "# Parameters\nrun = 'x'\n"]) == []
     looks = ["print(1)", "reports.head()\n"]
     assert notebooks.edited_cells(CHAPTER, [*cells, *looks]) == []
-    changed = [cells[0], cells[1] + "\nreports = None", "loss = 1"]
+    timed = "get_ipython().run_cell_magic('time', '', 'epochs = 5\\n')\n"
+    changed = [
+        cells[0],
+        cells[1] + "\nreports = None",
+        "loss = 1",
+        timed,
+        "t.drop(1, inplace=True)",
+    ]
     assert notebooks.edited_cells(CHAPTER, changed) == changed[1:]
 
 

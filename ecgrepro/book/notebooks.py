@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -82,11 +83,15 @@ def _committed(notebook: Path) -> list[str]:
 
 
 def _only_looks(source: str) -> bool:
-    """Whether a cell holds expressions alone (or is no Python, as a magic), so that it changes nothing it names."""
+    """Whether a cell holds expressions alone, none of them one that is known to change what it names.
+
+    IPython hands over a cell under a magic (%%time) as a call of `get_ipython()`: it may hold anything.
+    """
     try:
-        return all(isinstance(node, ast.Expr) for node in ast.parse(source).body)
+        plain = all(isinstance(node, ast.Expr) for node in ast.parse(source).body)
     except SyntaxError:
         return False
+    return plain and not re.search(r"get_ipython\(|:=|inplace|setattr", source)
 
 
 if __name__ == "__main__":
