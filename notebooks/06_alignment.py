@@ -290,7 +290,7 @@ for k in forth.index:
     row = forth.loc[k]
     verdict = "above" if row.low > row.constant else "not clearly above"
     print(
-        f"R@{k}: {row.recall:.2f}, {row.ratio:.0f} times chance, {verdict} the commonest texts ({row.constant:.2f})"
+        f"R@{k}: {row.recall:.2f}, {row.ratio:.1f} times chance, {verdict} the commonest texts ({row.constant:.2f})"
     )
 
 # %% [markdown]

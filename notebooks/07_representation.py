@@ -207,7 +207,7 @@ print(
 # One caution belongs to every such figure on PTB-XL: the reports *are* the labels, so these statements were seen
 # in training. It is not zero-shot in the sense of a finding nobody ever named.
 
-# %% tags=["trained"]
+# %% tags=["nbval-ignore-output"]
 asked = ["NORM", "IMI", "CLBBB", "CRBBB", "LVH", "AFIB", "LAFB", "1AVB"]
 vectors = np.load(chapter.read("statement_vectors"))
 statements = release.statements.index

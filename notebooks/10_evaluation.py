@@ -377,7 +377,7 @@ if not judged:
         f"fewer than 10 events by {by_then}, or fewer than 10 patients followed so far: no probabilities"
     )
 
-# %% tags=["trained"]
+# %% tags=["nbval-ignore-output"]
 compared = [
     name
     for name in ("fine-tuned", "age and sex", "15 ECG measurements")
@@ -488,7 +488,7 @@ if judged:
     display(figure)
 
 
-# %% tags=["trained"]
+# %% tags=["nbval-ignore-output"]
 def with_interval(found: Replicates, digits: int) -> str:
     """Estimate and interval, in words."""
     c = found.interval()
@@ -749,6 +749,8 @@ for cohort, part in patients.items():
     assert {"fine-tuned", *baseline_columns(part)} <= set(methods[cohort])
 for found in integrated.values():
     assert 0 < found.estimate < 1
+for c in calibrations.values():
+    assert 0.05 < c.ratio < 20, "observed and expected are worlds apart"
 assert -0.2 < optimism[main]["fine-tuned"] < 0.5, "train and test were mixed up"
 assert asked == len(pairs) * (2 if judged else 1), "a difference was not looked at"
 assert {c.split(" by ")[1] for c in clear} <= set(pairs)

@@ -22,8 +22,8 @@ VERDICTS = re.compile(
     r"|epoch +\d+"
 )
 UNITS = 1.5
-TRAINED = 0.15
-TRAINED_UNITS = 15
+TRAINED = 0.2
+TRAINED_UNITS = 20
 TRAINED_SHARE = 0.25
 
 
